@@ -1,0 +1,98 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Classes of `sensor_packets_total{protocol}`, and of the overflow counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ProtocolClass {
+    Tcp = 0,
+    Udp = 1,
+    Icmp = 2,
+    Icmpv6 = 3,
+    Sctp = 4,
+    OtherIp = 5,
+}
+
+/// Label values, in the order of [`ProtocolClass`].
+pub const PROTOCOL_CLASSES: [&str; 6] = ["tcp", "udp", "icmp", "icmpv6", "sctp", "other_ip"];
+
+impl ProtocolClass {
+    /// The class of an IP protocol number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(protocol: u8) -> Self {
+        match protocol {
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            1 => Self::Icmp,
+            58 => Self::Icmpv6,
+            132 => Self::Sctp,
+            _ => Self::OtherIp,
+        }
+    }
+}
+
+/// Why the parser gave up on a packet. Such packets pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum UnparsedReason {
+    /// The frame ends within a header.
+    Truncated = 0,
+    /// More VLAN tags than the parser follows.
+    VlanDepth = 1,
+    /// An IPv4 header with a wrong version or a length below 20 bytes.
+    BadIpv4 = 2,
+    /// An IPv6 header with a wrong version.
+    BadIpv6 = 3,
+    /// More IPv6 extension headers than the parser follows.
+    ExtensionDepth = 4,
+    /// Device without a slot: attached, but unknown to the totals.
+    UnknownDevice = 5,
+}
+
+/// Label values, in the order of [`UnparsedReason`].
+pub const UNPARSED_REASONS: [&str; 6] = [
+    "truncated",
+    "vlan_depth",
+    "bad_ipv4",
+    "bad_ipv6",
+    "extension_depth",
+    "unknown_device",
+];
+
+/// Per CPU, generation, device and direction. The terms of the law of accounting:
+/// `runs = Σ flow entries' packets + Σ overflow + non_ip + Σ unparsed + suppressed`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Totals {
+    /// Packets that the program was run for, counted before anything else.
+    pub runs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that are not IP.
+    pub non_ip: u64,
+    pub non_ip_bytes: u64,
+    /// Packets that found no room in the flow table, by [`ProtocolClass`].
+    pub overflow: [u64; 6],
+    pub overflow_bytes: [u64; 6],
+    /// Packets that were not parsed, by [`UnparsedReason`].
+    pub unparsed: [u64; 6],
+    pub unparsed_bytes: [u64; 6],
+    /// Packets taken or suppressed by guard and lists, which make no flow entry.
+    pub suppressed: u64,
+    pub suppressed_bytes: u64,
+    /// Verdicts, XDP only: packets and bytes.
+    pub passed: u64,
+    pub passed_bytes: u64,
+    pub dropped: u64,
+    pub dropped_bytes: u64,
+    pub transmitted: u64,
+    pub transmitted_bytes: u64,
+    /// TCP segments with SYN and without ACK.
+    pub syn: u64,
+    /// Samples written to a ring.
+    pub sampled: u64,
+    /// Samples that were wanted and lost, by `SampleLoss`.
+    pub sample_lost: [u64; 4],
+}

@@ -1,0 +1,8 @@
+//! What the kernel and user space share: the ABI of maps and ring records, the one packet
+//! parser that makes flow keys, and the sampling decision.
+//!
+//! The library is `no_std`, has no dependency on aya and never allocates, so that the very code
+//! that runs in XDP is unit-tested, fuzzed and used by the capture reader on the host.
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;

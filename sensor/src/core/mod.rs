@@ -1,0 +1,10 @@
+//! The sans-IO engine: bytes and time in, events out.
+//!
+//! Nothing below this module imports aya, tokio, files, sockets or a clock; a test holds it to
+//! that. The same engine serves live sensors, capture files and tests.
+#![deny(unsafe_code)]
+
+pub mod event;
+pub mod frame;
+pub mod kernel;
+pub mod time;

@@ -1,0 +1,1 @@
+//! The lab: network namespaces, real clients and servers, and a paced traffic generator.
