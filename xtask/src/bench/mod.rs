@@ -1,0 +1,54 @@
+//! `cargo xtask bench`: every figure beside its peers in the same run.
+
+mod report;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+pub(crate) use report::Report;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Cost of the data plane for one packet, by BPF_PROG_TEST_RUN.
+    Kernel,
+    /// `sensor read` beside ndpiReader and tshark.
+    Offline,
+    /// Through a veth in `--tap` mode, beside a bare XDP_DROP; and a flow table that overflows.
+    Ring,
+    /// Make the capture that `offline` reads.
+    Mix,
+    /// All of these.
+    All,
+}
+
+/// A measurement: returns what it found, for the table, the JSON file and the document.
+type Measure = fn() -> Result<Report>;
+
+/// Every measurement by the suite it belongs to, in order of execution.
+const MEASURES: &[(Suite, Measure)] = &[];
+
+/// Runs a suite, prints its tables, and keeps the figures where asked.
+pub(crate) fn run(suite: Suite, json: Option<&Path>, record: bool) -> Result<()> {
+    let mut reports = Vec::new();
+    for (belongs, measure) in MEASURES {
+        if suite == *belongs || suite == Suite::All {
+            let report = measure()?;
+            println!("{report}");
+            reports.push(report);
+        }
+    }
+    if let Some(file) = json {
+        let text = serde_json::to_string_pretty(&reports)?;
+        std::fs::write(file, text + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if record {
+        for report in &reports {
+            report.record()?;
+        }
+    }
+    Ok(())
+}

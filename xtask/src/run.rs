@@ -1,0 +1,26 @@
+//! `cargo xtask run`: build as the invoking user, run as root.
+
+use anyhow::Result;
+
+use crate::build;
+use crate::command::{as_root, check};
+
+/// Shows the sensor at work in the lab, or runs it with `args` on a real interface.
+pub(crate) fn run(seconds: Option<u64>, args: &[String]) -> Result<()> {
+    let sensor = build::sensor()?;
+    let mut command = if args.is_empty() {
+        let mut command = as_root(build::lab()?, &[])?;
+        command.arg("show").arg("--sensor").arg(sensor);
+        command
+    } else {
+        let mut command = as_root(sensor, &[])?;
+        command.arg("run").args(args);
+        command
+    };
+    if let Some(seconds) = seconds {
+        command.arg("--for").arg(seconds.to_string());
+    }
+    // Ctrl-C reaches the child as well: it ends in order, and its status is ours.
+    ctrlc::set_handler(|| {})?;
+    check(&mut command)
+}
