@@ -1,0 +1,88 @@
+//! The command line: one file a command, data on stdout, messages on stderr.
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong usage.
+
+mod completions;
+mod config;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  sensor run -i eth0                     count, sample and dissect what crosses eth0
+  sensor run -i eth0 --json --for 60     one minute of events as EVE JSON Lines
+  sensor read --json capture.pcapng.zst  the same engine over a capture
+  sensor doctor -i eth0                  would it run here, and what is in the way?
+  sensor flows --sort bytes              ask the running sensor for its live flows
+
+";
+
+/// A network sensor: XDP counts every flow exactly, one engine dissects live traffic and captures.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sensor",
+    version,
+    before_help = EXAMPLES,
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage.",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check, show or describe the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print the completion script of a shell
+    Completions(completions::Args),
+}
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(status) => status,
+        // `sensor flows | head` is not a failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Config(command) => config::run(command),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_leads_with_examples() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.starts_with("Examples:"), "{help}");
+    }
+}
