@@ -4,7 +4,12 @@
 //! that. The same engine serves live sensors, capture files and tests.
 #![deny(unsafe_code)]
 
+pub mod engine;
 pub mod event;
+pub mod flow;
 pub mod frame;
 pub mod kernel;
+pub mod limits;
+pub mod proto;
+pub mod stats;
 pub mod time;
