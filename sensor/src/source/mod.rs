@@ -1,0 +1,3 @@
+//! Where frames come from: capture files here, rings beside it.
+
+pub mod capture;
