@@ -1,3 +1,4 @@
-//! Where frames come from: capture files here, rings beside it.
+//! Where frames come from: capture files, or the rings of a running data plane.
 
 pub mod capture;
+pub mod live;

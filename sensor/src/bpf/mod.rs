@@ -1,0 +1,25 @@
+//! The user side of the data plane, and the only module that knows aya.
+//!
+//! [`DataPlane`] owns the loaded BPF object, its maps, rings and links. One thread drives it:
+//!
+//! 1. [`DataPlane::load`], then [`DataPlane::attach`] once for each device;
+//! 2. in a loop: [`DataPlane::wait`], [`DataPlane::poll_samples`] (feeds
+//!    [`crate::source::live::Source`]), and at each interval [`DataPlane::close_generation`];
+//! 3. once a second [`DataPlane::follow_devices`];
+//! 4. drop it: links die with their descriptors, so that nothing outlives the process even after
+//!    `kill -9`, except on kernels before 6.6, whose clsact filter the next start removes.
+//!
+//! Every kernel time is turned into wall time by the caller's one
+//! [`Clock`](crate::source::live::Clock).
+
+mod attach;
+mod error;
+mod generation;
+mod options;
+mod plane;
+
+pub use attach::{Attachment, DeviceChange, Egress, XdpMode};
+pub use error::{AttachError, GenerationError, LoadError, PlaneError};
+pub use generation::{DeviceTotals, FlowSums, Generation};
+pub use options::{AttachOptions, EgressOption, Grace, LoadOptions, ModeOption};
+pub use plane::{DataPlane, Polled, ProgramStats};
