@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::core::detect::DetectConfig;
 pub use keys::{Key, json_schema, known_keys};
 pub use load::{Flag, Loaded, Origin, load};
+
 pub use sections::{
     AttachMode, Budget, Control, Flows, Log, LogFormat, LogLevel, Metrics, Sampling,
     SamplingFilter, SamplingMode,
@@ -35,6 +37,7 @@ pub struct Config {
     pub tap: bool,
     pub sampling: Sampling,
     pub flows: Flows,
+    pub detect: DetectConfig,
     pub metrics: Metrics,
     pub control: Control,
     pub log: Log,
@@ -97,6 +100,11 @@ impl Config {
             "flows.interval_ms",
             (1000..=5000).contains(&self.flows.interval_ms),
             "must be between 1000 and 5000 milliseconds",
+        );
+        check(
+            "detect.syn_flood.window_seconds",
+            (1..=3600).contains(&self.detect.syn_flood.window_seconds),
+            "must be between 1 and 3600 seconds",
         );
         check(
             "metrics.listen",

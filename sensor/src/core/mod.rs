@@ -4,6 +4,7 @@
 //! that. The same engine serves live sensors, capture files and tests.
 #![deny(unsafe_code)]
 
+pub mod detect;
 pub mod engine;
 pub mod event;
 pub mod flow;

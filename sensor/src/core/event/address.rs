@@ -141,7 +141,11 @@ impl Serialize for Proto {
         if let Some(name) = self.name() {
             return serializer.serialize_str(name);
         }
-        let text = [b'0' + self.0 / 100, b'0' + self.0 / 10 % 10, b'0' + self.0 % 10];
+        let text = [
+            b'0' + self.0 / 100,
+            b'0' + self.0 / 10 % 10,
+            b'0' + self.0 % 10,
+        ];
         serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }

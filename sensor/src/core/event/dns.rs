@@ -80,12 +80,24 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Rdata {
-    Address { rdata: Address },
-    Text { rdata: Text },
-    Soa { soa: Box<Soa> },
-    Srv { srv: Box<Srv> },
-    Sshfp { sshfp: Sshfp },
-    Opt { opt: Vec<EdnsOption> },
+    Address {
+        rdata: Address,
+    },
+    Text {
+        rdata: Text,
+    },
+    Soa {
+        soa: Box<Soa>,
+    },
+    Srv {
+        srv: Box<Srv>,
+    },
+    Sshfp {
+        sshfp: Sshfp,
+    },
+    Opt {
+        opt: Vec<EdnsOption>,
+    },
     /// Empty, or nothing that can be read.
     None {},
 }

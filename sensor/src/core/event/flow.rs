@@ -137,7 +137,10 @@ pub struct TcpFlags(pub u8);
 
 impl Serialize for TcpFlags {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = [DIGITS[usize::from(self.0 >> 4)], DIGITS[usize::from(self.0 & 15)]];
+        let text = [
+            DIGITS[usize::from(self.0 >> 4)],
+            DIGITS[usize::from(self.0 & 15)],
+        ];
         serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
@@ -156,7 +159,10 @@ impl JsonSchema for TcpFlags {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 pub(super) const fn is_false(value: &bool) -> bool {
     !*value
 }

@@ -45,7 +45,12 @@ fn certificate_dates_reach_from_year_0_to_9999() {
 fn addresses_are_written_in_full() {
     let mut event = Event::new(Timestamp(0), anomaly());
     event.src_ip = Some("192.168.0.255".parse::<std::net::IpAddr>().unwrap().into());
-    event.dest_ip = Some("2001:db8::8a2e:370:7334".parse::<Ipv6Addr>().unwrap().into());
+    event.dest_ip = Some(
+        "2001:db8::8a2e:370:7334"
+            .parse::<Ipv6Addr>()
+            .unwrap()
+            .into(),
+    );
     event.proto = Some(Proto(58));
     let value = json(&event);
     assert_eq!(value["src_ip"], "192.168.0.255");
@@ -81,9 +86,24 @@ fn answers_are_also_grouped_by_type() {
         data,
     };
     let answers = Answers(vec![
-        record("A", Rdata::Address { rdata: std::net::Ipv4Addr::new(192, 0, 2, 1).into() }),
-        record("TXT", Rdata::Text { rdata: "v=spf1".into() }),
-        record("A", Rdata::Address { rdata: std::net::Ipv4Addr::new(192, 0, 2, 2).into() }),
+        record(
+            "A",
+            Rdata::Address {
+                rdata: std::net::Ipv4Addr::new(192, 0, 2, 1).into(),
+            },
+        ),
+        record(
+            "TXT",
+            Rdata::Text {
+                rdata: "v=spf1".into(),
+            },
+        ),
+        record(
+            "A",
+            Rdata::Address {
+                rdata: std::net::Ipv4Addr::new(192, 0, 2, 2).into(),
+            },
+        ),
         record("TYPE65280", Rdata::None {}),
     ]);
     let value = serde_json::to_value(&answers).unwrap();
@@ -91,9 +111,12 @@ fn answers_are_also_grouped_by_type() {
         value["grouped"],
         serde_json::json!({ "A": ["192.0.2.1", "192.0.2.2"], "TXT": ["v=spf1"] })
     );
-    assert_eq!(value["answers"][3], serde_json::json!({
-        "rrname": "example.com", "rrtype": "TYPE65280", "ttl": 60
-    }));
+    assert_eq!(
+        value["answers"][3],
+        serde_json::json!({
+            "rrname": "example.com", "rrtype": "TYPE65280", "ttl": 60
+        })
+    );
 }
 
 #[test]
@@ -102,8 +125,16 @@ fn stats_are_groups_of_counters() {
         uptime: 3,
         groups: BTreeMap::from([("decoder", BTreeMap::from([("pkts", 7)]))]),
     };
-    let value = json(&Event::new(Timestamp(0), Body::Stats { stats: Box::new(stats) }));
-    assert_eq!(value["stats"], serde_json::json!({ "uptime": 3, "decoder": { "pkts": 7 } }));
+    let value = json(&Event::new(
+        Timestamp(0),
+        Body::Stats {
+            stats: Box::new(stats),
+        },
+    ));
+    assert_eq!(
+        value["stats"],
+        serde_json::json!({ "uptime": 3, "decoder": { "pkts": 7 } })
+    );
 }
 
 #[test]
@@ -114,5 +145,8 @@ fn the_published_schema_is_the_one_the_types_give() {
         std::fs::write(path, &generated).unwrap();
     }
     let published = std::fs::read_to_string(path).unwrap();
-    assert!(published == generated, "stale: run this test with UPDATE_SCHEMA=1");
+    assert!(
+        published == generated,
+        "stale: run this test with UPDATE_SCHEMA=1"
+    );
 }

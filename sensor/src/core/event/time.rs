@@ -37,7 +37,10 @@ impl Serialize for CertTime {
 
 /// Writes date and time of `seconds` (within the years 0 to 9999) over the first 19 bytes.
 fn date_time(text: &mut [u8], seconds: i64) {
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) as u64);
+    let (days, second) = (
+        seconds.div_euclid(86_400),
+        seconds.rem_euclid(86_400) as u64,
+    );
     // Howard Hinnant's days-to-civil algorithm: eras of 400 years that start on 1 March.
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -47,7 +50,11 @@ fn date_time(text: &mut [u8], seconds: i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     digits(text, 0, 4, (year_of_era + era * 400 + next) as u64);
     digits(text, 5, 2, month as u64);
     digits(text, 8, 2, day as u64);

@@ -1,0 +1,135 @@
+//! Metrics of what user space made of the samples and counters.
+
+use super::{
+    dissected::{
+        CLASSES, DETECTORS, EVENT_TYPES, METHODS, QTYPES, RCODES, SEVERITIES, TLS_VERSIONS,
+    },
+    table::{Kind, Label, Metric, Samples, Values},
+};
+
+const fn label(name: &'static str, values: &'static [&'static str]) -> Label {
+    Label { name, values: Values::OneOf(values) }
+}
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "sensor_dns_queries_total",
+        kind: Kind::Counter,
+        help: "DNS questions in dissected queries: samples, not every query on the wire.",
+        labels: &[label("qtype", &QTYPES)],
+        read: Some(|s, out| each(out, &QTYPES, &s.dissected.dns_queries)),
+    },
+    Metric {
+        name: "sensor_dns_responses_total",
+        kind: Kind::Counter,
+        help: "Dissected DNS responses: samples, not every response on the wire.",
+        labels: &[label("rcode", &RCODES)],
+        read: Some(|s, out| each(out, &RCODES, &s.dissected.dns_responses)),
+    },
+    Metric {
+        name: "sensor_http_requests_total",
+        kind: Kind::Counter,
+        help: "Dissected HTTP requests: samples, not every request on the wire.",
+        labels: &[label("method", &METHODS)],
+        read: Some(|s, out| each(out, &METHODS, &s.dissected.http_requests)),
+    },
+    Metric {
+        name: "sensor_http_responses_total",
+        kind: Kind::Counter,
+        help: "Dissected HTTP responses by class of status: samples, not every response.",
+        labels: &[label("class", &CLASSES)],
+        read: Some(|s, out| each(out, &CLASSES, &s.dissected.http_responses)),
+    },
+    Metric {
+        name: "sensor_tls_handshakes_total",
+        kind: Kind::Counter,
+        help: "Dissected TLS handshakes by negotiated version: samples, not every handshake.",
+        labels: &[label("version", &TLS_VERSIONS)],
+        read: Some(|s, out| each(out, &TLS_VERSIONS, &s.dissected.tls_handshakes)),
+    },
+    Metric {
+        name: "sensor_alerts_total",
+        kind: Kind::Counter,
+        help: "Alerts by detector and severity, of which 1 is the gravest.",
+        labels: &[label("detector", &DETECTORS), label("severity", &SEVERITIES)],
+        read: Some(|s, out| {
+            for (detector, severities) in DETECTORS.iter().zip(&s.dissected.alerts) {
+                for (severity, count) in SEVERITIES.iter().zip(severities) {
+                    out.add(&[detector, severity], *count);
+                }
+            }
+        }),
+    },
+    Metric {
+        name: "sensor_events_total",
+        kind: Kind::Counter,
+        help: "Events that the engine and the detectors emitted.",
+        labels: &[label("type", &EVENT_TYPES)],
+        read: Some(|s, out| each(out, &EVENT_TYPES, &s.dissected.events)),
+    },
+    Metric {
+        name: "sensor_engine_flows",
+        kind: Kind::Gauge,
+        help: "Bidirectional flows alive in the engine's table.",
+        labels: &[],
+        read: Some(|s, out| out.add(&[], s.engine.flow.active)),
+    },
+    Metric {
+        name: "sensor_engine_evicted_flows_total",
+        kind: Kind::Counter,
+        help: "Flows ended early to make room in the engine's table.",
+        labels: &[],
+        read: Some(|s, out| out.add(&[], s.engine.flow.evicted)),
+    },
+    Metric {
+        name: "sensor_engine_held_bytes",
+        kind: Kind::Gauge,
+        help: "Bytes that wait for the rest of their stream or datagram.",
+        labels: &[label("kind", &["stream", "datagram"])],
+        read: Some(|s, out| {
+            out.add(&["stream"], s.engine.stream.held_bytes);
+            out.add(&["datagram"], s.engine.defrag.held_bytes);
+        }),
+    },
+    Metric {
+        name: "sensor_engine_dropped_total",
+        kind: Kind::Counter,
+        help: "What reassembly gave up for want of room, or because it was malformed.",
+        labels: &[label(
+            "reason",
+            &["stream_limit", "stream_memory", "fragment_limit", "fragment_malformed"],
+        )],
+        read: Some(|s, out| {
+            out.add(&["stream_limit"], s.engine.stream.dropped_stream);
+            out.add(&["stream_memory"], s.engine.stream.dropped_memcap);
+            out.add(&["fragment_limit"], s.engine.defrag.dropped);
+            out.add(&["fragment_malformed"], s.engine.defrag.malformed);
+        }),
+    },
+    Metric {
+        name: "sensor_samples_read_total",
+        kind: Kind::Counter,
+        help: "Records that were read from the sample rings.",
+        labels: &[],
+        read: Some(|s, out| out.add(&[], s.samples.records)),
+    },
+    Metric {
+        name: "sensor_samples_disordered_total",
+        kind: Kind::Counter,
+        help: "Records that broke the order by time; late: older than one already dissected; \
+               hurried: dissected before their window was over, for want of room; malformed: \
+               too short to be a record, and dropped.",
+        labels: &[label("reason", &["late", "hurried", "malformed"])],
+        read: Some(|s, out| {
+            out.add(&["late"], s.samples.late);
+            out.add(&["hurried"], s.samples.hurried);
+            out.add(&["malformed"], s.malformed_samples);
+        }),
+    },
+];
+
+fn each<const N: usize>(out: &mut Samples, names: &[&str; N], counters: &[u64; N]) {
+    for (name, counter) in names.iter().zip(counters) {
+        out.add(&[name], *counter);
+    }
+}

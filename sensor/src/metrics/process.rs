@@ -1,0 +1,85 @@
+//! Metrics of the sensor itself: build, outputs, configuration, work.
+
+use super::table::{Kind, Label, Metric, Values};
+
+const OUTPUT: Label = Label {
+    name: "output",
+    values: Values::OneOf(&["eve_file", "eve_stdout"]),
+};
+
+/// The only histogram: observed by the live loop, not read from a snapshot.
+pub(super) const BATCH: Metric = Metric {
+    name: "sensor_batch_processing_seconds",
+    kind: Kind::Histogram,
+    help: "Time to dissect one batch of samples, one observation a batch.",
+    labels: &[],
+    read: None,
+};
+
+/// The commit that was built, if the build was told.
+pub(super) const REVISION: &str = match option_env!("SENSOR_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "sensor_build_info",
+        kind: Kind::Gauge,
+        help: "1, with version and revision of the running sensor.",
+        labels: &[
+            Label { name: "version", values: Values::Bounded("the release") },
+            Label { name: "revision", values: Values::Bounded("the commit, or unknown") },
+        ],
+        read: Some(|_, out| out.add(&[env!("CARGO_PKG_VERSION"), REVISION], 1)),
+    },
+    Metric {
+        name: "sensor_output_events_total",
+        kind: Kind::Counter,
+        help: "Events that an output has taken and written.",
+        labels: &[OUTPUT],
+        read: Some(|snapshot, out| {
+            for (name, output) in &snapshot.outputs {
+                out.add(&[name], output.events);
+            }
+        }),
+    },
+    Metric {
+        name: "sensor_output_dropped_events_total",
+        kind: Kind::Counter,
+        help: "Events that an output lost; queue_full: it did not keep up; write_failed: the file \
+               or pipe refused.",
+        labels: &[
+            OUTPUT,
+            Label { name: "reason", values: Values::OneOf(&["queue_full", "write_failed"]) },
+        ],
+        read: Some(|snapshot, out| {
+            for (name, output) in &snapshot.outputs {
+                out.add(&[name, "queue_full"], output.dropped_queue_full);
+                out.add(&[name, "write_failed"], output.dropped_write_failed);
+            }
+        }),
+    },
+    BATCH,
+    Metric {
+        name: "sensor_clock_steps_total",
+        kind: Kind::Counter,
+        help: "Steps of the system's clock that the event times followed.",
+        labels: &[],
+        read: Some(|snapshot, out| out.add(&[], snapshot.clock_steps)),
+    },
+    Metric {
+        name: "sensor_config_last_reload_successful",
+        kind: Kind::Gauge,
+        help: "0 if the last reload was refused and the configuration before it is in force.",
+        labels: &[],
+        read: Some(|snapshot, out| out.add(&[], u64::from(!snapshot.reload.failed))),
+    },
+    Metric {
+        name: "sensor_config_last_reload_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        help: "When the configuration in force was loaded, Unix time.",
+        labels: &[],
+        read: Some(|snapshot, out| out.add(&[], snapshot.reload.loaded.0 / 1_000_000_000)),
+    },
+];

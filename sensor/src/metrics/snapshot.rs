@@ -1,0 +1,102 @@
+//! Everything that a scrape shows, as of the last closed generation.
+
+use std::collections::BTreeMap;
+
+use sensor_ebpf::abi::{Direction, Totals};
+
+use super::Dissected;
+use crate::{
+    bpf::{DeviceTotals, ProgramStats, XdpMode},
+    core::{stats::Stats, time::Timestamp},
+    source::live,
+};
+
+/// One consistent view of all counters. Counters are sums since the start of the process: they
+/// survive devices that vanish and come back.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// By device name.
+    pub devices: BTreeMap<String, Device>,
+    /// Entries that one generation's flow table can hold.
+    pub flow_capacity: u32,
+    pub generations: u64,
+    pub generation_errors: u64,
+    /// How long the last generation took to close, seconds.
+    pub generation_seconds: f64,
+    pub engine: Stats,
+    pub dissected: Dissected,
+    pub samples: live::Stats,
+    pub malformed_samples: u64,
+    pub clock_steps: u64,
+    pub programs: Vec<ProgramStats>,
+    /// By name of the output.
+    pub outputs: BTreeMap<&'static str, Output>,
+    pub reload: Reload,
+}
+
+/// What was counted on one device.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Device {
+    /// Where XDP runs, while it is attached.
+    pub mode: Option<XdpMode>,
+    /// Mirror port: what the programs drop, they drop for that reason.
+    pub tap: bool,
+    pub ingress: Flowed,
+    pub egress: Flowed,
+    /// Flow table entries of the last closed generation, both directions.
+    pub entries: u32,
+    /// Absolute differences of the law of accounting, summed.
+    pub error_packets: u64,
+}
+
+/// Sums of one device and direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flowed {
+    pub totals: Totals,
+    /// Packets and bytes of flow records by protocol class; what overflowed is in `totals`.
+    pub packets: [u64; 6],
+    pub bytes: [u64; 6],
+}
+
+/// What became of the events of one output.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Output {
+    pub events: u64,
+    pub dropped_queue_full: u64,
+    pub dropped_write_failed: u64,
+}
+
+/// The last reload of the configuration; the start counts as one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reload {
+    pub failed: bool,
+    /// When the configuration in force was loaded.
+    pub loaded: Timestamp,
+}
+
+impl Snapshot {
+    /// Adds a closed generation's share.
+    pub fn add_generation(&mut self, devices: &[DeviceTotals]) {
+        for device in self.devices.values_mut() {
+            device.entries = 0;
+        }
+        for closed in devices {
+            let device = self.devices.entry(closed.device.clone()).or_default();
+            let flowed = match closed.direction {
+                Direction::Ingress => &mut device.ingress,
+                Direction::Egress => &mut device.egress,
+            };
+            flowed.totals.add(&closed.totals);
+            add_each(&mut flowed.packets, &closed.flows.packets);
+            add_each(&mut flowed.bytes, &closed.flows.bytes);
+            device.entries += closed.flows.entries;
+            device.error_packets += closed.difference;
+        }
+    }
+}
+
+fn add_each<const N: usize>(sums: &mut [u64; N], values: &[u64; N]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
