@@ -8,6 +8,8 @@
 //! again with more. So parsers hold no byte buffers of their own.
 
 mod context;
+mod cursor;
+pub mod dns;
 mod registry;
 
 use bytes::Bytes;
