@@ -5,4 +5,5 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod metrics;
 pub mod source;

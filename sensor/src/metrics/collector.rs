@@ -47,7 +47,11 @@ impl Exporter {
         registry.register(Box::new(SnapshotCollector::new(snapshot.clone())?))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
-        Ok(Self { snapshot, registry, batches: Batches(batches) })
+        Ok(Self {
+            snapshot,
+            registry,
+            batches: Batches(batches),
+        })
     }
 
     /// Makes `snapshot` what the next scrape shows.
@@ -78,7 +82,10 @@ impl Exporter {
 }
 
 fn current(snapshot: &Mutex<Arc<Snapshot>>) -> Arc<Snapshot> {
-    snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    snapshot
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 /// Reads the snapshot when scraped, rather than mirroring it into metric objects.
@@ -92,12 +99,24 @@ impl SnapshotCollector {
         let descriptions = table()
             .filter(|metric| metric.read.is_some())
             .map(|metric| {
-                let labels = metric.labels.iter().map(|label| label.name.to_owned()).collect();
+                let labels = metric
+                    .labels
+                    .iter()
+                    .map(|label| label.name.to_owned())
+                    .collect();
                 let constant = std::collections::HashMap::new();
-                Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, constant)
+                Desc::new(
+                    metric.name.to_owned(),
+                    metric.help.to_owned(),
+                    labels,
+                    constant,
+                )
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { snapshot, descriptions })
+        Ok(Self {
+            snapshot,
+            descriptions,
+        })
     }
 }
 
@@ -108,7 +127,9 @@ impl Collector for SnapshotCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let snapshot = current(&self.snapshot);
-        table().filter_map(|metric| metric.family(&snapshot)).collect()
+        table()
+            .filter_map(|metric| metric.family(&snapshot))
+            .collect()
     }
 }
 
@@ -123,8 +144,14 @@ mod tests {
     };
 
     fn filled() -> Snapshot {
-        let mut snapshot = Snapshot { flow_capacity: 1024, ..Snapshot::default() };
-        let device = Device { mode: Some(XdpMode::Native), ..Device::default() };
+        let mut snapshot = Snapshot {
+            flow_capacity: 1024,
+            ..Snapshot::default()
+        };
+        let device = Device {
+            mode: Some(XdpMode::Native),
+            ..Device::default()
+        };
         snapshot.devices.insert("eth0".to_owned(), device);
         snapshot.outputs.insert("eve_file", Output::default());
         snapshot
@@ -139,7 +166,9 @@ mod tests {
         for metric in table().filter(|metric| metric.labels.iter().all(|l| l.name != "program")) {
             assert!(text.contains(&format!("# TYPE {} {}", metric.name, metric.kind.as_str())));
             for label in metric.labels {
-                let Values::OneOf(values) = label.values else { continue };
+                let Values::OneOf(values) = label.values else {
+                    continue;
+                };
                 // Of these, only those in force are shown.
                 if matches!(label.name, "mode" | "output") {
                     continue;
@@ -159,13 +188,25 @@ mod tests {
     fn label_values_stay_within_their_lists() {
         let snapshot = filled();
         for metric in table() {
-            let Some(family) = metric.family(&snapshot) else { continue };
+            let Some(family) = metric.family(&snapshot) else {
+                continue;
+            };
             for sample in family.get_metric() {
-                assert_eq!(sample.get_label().len(), metric.labels.len(), "{}", metric.name);
+                assert_eq!(
+                    sample.get_label().len(),
+                    metric.labels.len(),
+                    "{}",
+                    metric.name
+                );
                 for (label, pair) in metric.labels.iter().zip(sample.get_label()) {
                     assert_eq!(label.name, pair.name());
                     if let Values::OneOf(values) = label.values {
-                        assert!(values.contains(&pair.value()), "{}: {}", metric.name, pair.value());
+                        assert!(
+                            values.contains(&pair.value()),
+                            "{}: {}",
+                            metric.name,
+                            pair.value()
+                        );
                     }
                 }
             }
@@ -179,8 +220,18 @@ mod tests {
             assert!(names.insert(metric.name), "{} twice", metric.name);
             assert!(metric.name.starts_with("sensor_"), "{}", metric.name);
             let is_counter = metric.kind == crate::metrics::Kind::Counter;
-            assert_eq!(metric.name.ends_with("_total"), is_counter, "{}", metric.name);
-            assert!(metric.help.ends_with('.'), "{}: {}", metric.name, metric.help);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                is_counter,
+                "{}",
+                metric.name
+            );
+            assert!(
+                metric.help.ends_with('.'),
+                "{}: {}",
+                metric.name,
+                metric.help
+            );
         }
     }
 }

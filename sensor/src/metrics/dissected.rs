@@ -17,8 +17,9 @@ pub(super) const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other
 /// As in EVE's `tls.version`.
 pub(super) const TLS_VERSIONS: [&str; 6] =
     ["SSLv3", "TLSv1", "TLS 1.1", "TLS 1.2", "TLS 1.3", "other"];
-pub(super) const EVENT_TYPES: [&str; 8] =
-    ["flow", "dns", "http", "tls", "anomaly", "alert", "stats", "other"];
+pub(super) const EVENT_TYPES: [&str; 8] = [
+    "flow", "dns", "http", "tls", "anomaly", "alert", "stats", "other",
+];
 pub(super) const DETECTORS: [&str; 2] = ["syn_flood", "other"];
 pub(super) const SEVERITIES: [&str; 4] = ["1", "2", "3", "other"];
 
@@ -60,27 +61,45 @@ impl Dissected {
 
     fn http(&mut self, http: &Http) {
         if let Some(method) = &http.http_method {
-            bump(&mut self.http_requests, &METHODS, &method.to_string());
+            bump(&mut self.http_requests, &METHODS, &method.to_str());
         }
         if let Some(status) = http.status {
             let class = usize::from(status / 100);
             let class = class.checked_sub(1).and_then(|index| CLASSES.get(index));
-            bump(&mut self.http_responses, &CLASSES, class.unwrap_or(&"other"));
+            bump(
+                &mut self.http_responses,
+                &CLASSES,
+                class.unwrap_or(&"other"),
+            );
         }
     }
 
     fn tls(&mut self, tls: &Tls) {
-        bump(&mut self.tls_handshakes, &TLS_VERSIONS, &tls.version.to_string());
+        bump(
+            &mut self.tls_handshakes,
+            &TLS_VERSIONS,
+            &tls.version.to_str(),
+        );
     }
 
     fn alert(&mut self, alert: &Alert) {
-        let detector = position(&DETECTORS, crate::core::detect::detector_of(alert.signature_id));
-        bump(&mut self.alerts[detector], &SEVERITIES, &alert.severity.to_string());
+        let detector = position(
+            &DETECTORS,
+            crate::core::detect::detector_of(alert.signature_id),
+        );
+        bump(
+            &mut self.alerts[detector],
+            &SEVERITIES,
+            &alert.severity.to_string(),
+        );
     }
 }
 
 fn position<const N: usize>(names: &[&str; N], name: &str) -> usize {
-    names.iter().position(|known| *known == name).unwrap_or(N - 1)
+    names
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or(N - 1)
 }
 
 fn bump<const N: usize>(counters: &mut [u64; N], names: &[&str; N], name: &str) {

@@ -8,7 +8,10 @@ use super::{
 };
 
 const fn label(name: &'static str, values: &'static [&'static str]) -> Label {
-    Label { name, values: Values::OneOf(values) }
+    Label {
+        name,
+        values: Values::OneOf(values),
+    }
 }
 
 pub(super) const METRICS: &[Metric] = &[
@@ -51,7 +54,10 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_alerts_total",
         kind: Kind::Counter,
         help: "Alerts by detector and severity, of which 1 is the gravest.",
-        labels: &[label("detector", &DETECTORS), label("severity", &SEVERITIES)],
+        labels: &[
+            label("detector", &DETECTORS),
+            label("severity", &SEVERITIES),
+        ],
         read: Some(|s, out| {
             for (detector, severities) in DETECTORS.iter().zip(&s.dissected.alerts) {
                 for (severity, count) in SEVERITIES.iter().zip(severities) {
@@ -97,7 +103,12 @@ pub(super) const METRICS: &[Metric] = &[
         help: "What reassembly gave up for want of room, or because it was malformed.",
         labels: &[label(
             "reason",
-            &["stream_limit", "stream_memory", "fragment_limit", "fragment_malformed"],
+            &[
+                "stream_limit",
+                "stream_memory",
+                "fragment_limit",
+                "fragment_malformed",
+            ],
         )],
         read: Some(|s, out| {
             out.add(&["stream_limit"], s.engine.stream.dropped_stream);

@@ -14,9 +14,18 @@ const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "sctp", "other_ip",
 const SAMPLE_LOSSES: [&str; 4] = ["budget", "ring_full", "unreadable", "no_ring"];
 const GUARD_STATES: &[&str] = &["normal", "alert", "mitigating"];
 
-const ACTION: Label = Label { name: "action", values: Values::OneOf(ACTIONS) };
-const DIRECTION: Label = Label { name: "direction", values: Values::OneOf(&DIRECTIONS) };
-const PROTOCOL: Label = Label { name: "protocol", values: Values::OneOf(PROTOCOLS) };
+const ACTION: Label = Label {
+    name: "action",
+    values: Values::OneOf(ACTIONS),
+};
+const DIRECTION: Label = Label {
+    name: "direction",
+    values: Values::OneOf(&DIRECTIONS),
+};
+const PROTOCOL: Label = Label {
+    name: "protocol",
+    values: Values::OneOf(PROTOCOLS),
+};
 const PROGRAM: Label = Label {
     name: "program",
     values: Values::Bounded("name of a program of the BPF object"),
@@ -30,7 +39,10 @@ pub(super) const METRICS: &[Metric] = &[
                generic mode runs after GRO and counts too few packets.",
         labels: &[
             DEVICE,
-            Label { name: "mode", values: Values::OneOf(&["native", "generic"]) },
+            Label {
+                name: "mode",
+                values: Values::OneOf(&["native", "generic"]),
+            },
         ],
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
@@ -80,7 +92,13 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         help: "Packets that the XDP program dropped, by reason; tap: the interface is a mirror \
                port, where every frame is dropped once it is counted.",
-        labels: &[DEVICE, Label { name: "reason", values: Values::OneOf(&["tap"]) }],
+        labels: &[
+            DEVICE,
+            Label {
+                name: "reason",
+                values: Values::OneOf(&["tap"]),
+            },
+        ],
         // Nothing else drops: a new reason has to come with a counter of its own.
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
@@ -102,19 +120,30 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Frame bytes (without FCS) counted in the kernel, exact.",
         labels: &[DEVICE, DIRECTION, PROTOCOL],
         read: Some(|s, out| {
-            by_protocol(s, out, Flowed::bytes_of, |flowed| flowed.totals.non_ip_bytes);
+            by_protocol(s, out, Flowed::bytes_of, |flowed| {
+                flowed.totals.non_ip_bytes
+            });
         }),
     },
     Metric {
         name: "sensor_unparsed_packets_total",
         kind: Kind::Counter,
         help: "Packets that the kernel's parser gave up on; they pass.",
-        labels: &[DEVICE, Label { name: "reason", values: Values::OneOf(&UNPARSED_REASONS) }],
+        labels: &[
+            DEVICE,
+            Label {
+                name: "reason",
+                values: Values::OneOf(&UNPARSED_REASONS),
+            },
+        ],
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
                 for (index, reason) in UNPARSED_REASONS.iter().enumerate() {
                     let packets = |flowed: &Flowed| flowed.totals.unparsed[index];
-                    out.add(&[name, reason], packets(&device.ingress) + packets(&device.egress));
+                    out.add(
+                        &[name, reason],
+                        packets(&device.ingress) + packets(&device.egress),
+                    );
                 }
             }
         }),
@@ -168,12 +197,21 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_sample_lost_packets_total",
         kind: Kind::Counter,
         help: "Packets that should have been sampled and were not; they are counted all the same.",
-        labels: &[DEVICE, Label { name: "reason", values: Values::OneOf(&SAMPLE_LOSSES) }],
+        labels: &[
+            DEVICE,
+            Label {
+                name: "reason",
+                values: Values::OneOf(&SAMPLE_LOSSES),
+            },
+        ],
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
                 for (index, reason) in SAMPLE_LOSSES.iter().enumerate() {
                     let lost = |flowed: &Flowed| flowed.totals.sample_lost[index];
-                    out.add(&[name, reason], lost(&device.ingress) + lost(&device.egress));
+                    out.add(
+                        &[name, reason],
+                        lost(&device.ingress) + lost(&device.egress),
+                    );
                 }
             }
         }),
@@ -197,7 +235,13 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_syn_guard_destinations",
         kind: Kind::Gauge,
         help: "Destinations that the SYN guard watches, by state; 0 while no guard is on.",
-        labels: &[DEVICE, Label { name: "state", values: Values::OneOf(GUARD_STATES) }],
+        labels: &[
+            DEVICE,
+            Label {
+                name: "state",
+                values: Values::OneOf(GUARD_STATES),
+            },
+        ],
         read: Some(|snapshot, out| {
             for name in snapshot.devices.keys() {
                 for state in GUARD_STATES {

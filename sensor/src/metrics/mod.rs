@@ -8,7 +8,9 @@
 mod collector;
 mod dissected;
 mod engine;
+mod health;
 mod kernel;
+mod listener;
 mod process;
 mod reference;
 mod server;
@@ -17,6 +19,7 @@ mod table;
 
 pub use collector::{Batches, Exporter};
 pub use dissected::Dissected;
+pub use health::Health;
 pub use reference::reference;
 pub use server::{ListenError, Refresh, Server};
 pub use snapshot::{Device, Flowed, Output, Reload, Snapshot};

@@ -28,8 +28,14 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         help: "1, with version and revision of the running sensor.",
         labels: &[
-            Label { name: "version", values: Values::Bounded("the release") },
-            Label { name: "revision", values: Values::Bounded("the commit, or unknown") },
+            Label {
+                name: "version",
+                values: Values::Bounded("the release"),
+            },
+            Label {
+                name: "revision",
+                values: Values::Bounded("the commit, or unknown"),
+            },
         ],
         read: Some(|_, out| out.add(&[env!("CARGO_PKG_VERSION"), REVISION], 1)),
     },
@@ -51,7 +57,10 @@ pub(super) const METRICS: &[Metric] = &[
                or pipe refused.",
         labels: &[
             OUTPUT,
-            Label { name: "reason", values: Values::OneOf(&["queue_full", "write_failed"]) },
+            Label {
+                name: "reason",
+                values: Values::OneOf(&["queue_full", "write_failed"]),
+            },
         ],
         read: Some(|snapshot, out| {
             for (name, output) in &snapshot.outputs {

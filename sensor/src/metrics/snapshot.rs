@@ -86,13 +86,21 @@ impl Snapshot {
                 Direction::Ingress => &mut device.ingress,
                 Direction::Egress => &mut device.egress,
             };
-            flowed.totals.add(&closed.totals);
+            add_totals(&mut flowed.totals, &closed.totals);
             add_each(&mut flowed.packets, &closed.flows.packets);
             add_each(&mut flowed.bytes, &closed.flows.bytes);
             device.entries += closed.flows.entries;
             device.error_packets += closed.difference;
         }
     }
+}
+
+/// Every field of [`Totals`] is a `u64`, or several.
+const TERMS: usize = size_of::<Totals>() / size_of::<u64>();
+
+fn add_totals(sums: &mut Totals, values: &Totals) {
+    let sums: &mut [u64; TERMS] = zerocopy::transmute_mut!(sums);
+    add_each(sums, zerocopy::transmute_ref!(values));
 }
 
 fn add_each<const N: usize>(sums: &mut [u64; N], values: &[u64; N]) {

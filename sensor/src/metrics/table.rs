@@ -57,7 +57,10 @@ pub struct Metric {
 
 /// All metrics of the sensor, those of the process excepted.
 pub fn table() -> impl Iterator<Item = &'static Metric> {
-    kernel::METRICS.iter().chain(engine::METRICS).chain(process::METRICS)
+    kernel::METRICS
+        .iter()
+        .chain(engine::METRICS)
+        .chain(process::METRICS)
 }
 
 /// Collects the samples of one metric.
@@ -103,7 +106,10 @@ impl Metric {
     /// The metric's samples now; `None` if there are none.
     pub(super) fn family(&'static self, snapshot: &Snapshot) -> Option<proto::MetricFamily> {
         let read = self.read?;
-        let mut samples = Samples { metric: self, samples: Vec::new() };
+        let mut samples = Samples {
+            metric: self,
+            samples: Vec::new(),
+        };
         read(snapshot, &mut samples);
         if samples.samples.is_empty() {
             return None;

@@ -15,7 +15,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 use schemars::JsonSchema;
-use sensor_ebpf::abi::{Direction, FlowKey, key_flags};
+use sensor_ebpf::abi::{Direction, key_flags};
 use serde::{Deserialize, Serialize};
 
 use super::GENERATOR;

@@ -1,3 +1,5 @@
+use sensor_ebpf::abi::FlowKey;
+
 use super::*;
 
 const SYN: u8 = 2;
