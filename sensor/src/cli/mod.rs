@@ -4,6 +4,7 @@
 
 mod completions;
 mod config;
+mod read;
 
 use std::{io, process::ExitCode};
 
@@ -35,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the engine over captures: a summary, or EVE JSON Lines
+    Read(read::ReadArgs),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Read(args) => read::run(&args),
         Command::Config(command) => config::run(command),
         Command::Completions(args) => completions::run(&args),
     }

@@ -49,6 +49,19 @@ pub struct CaptureStats {
     pub other_blocks: u64,
 }
 
+impl CaptureStats {
+    /// Adds another file's.
+    pub fn merge(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        for (link, packets) in &other.unsupported {
+            *self.unsupported.entry(*link).or_default() += packets;
+        }
+        self.untimed += other.untimed;
+        self.other_blocks += other.other_blocks;
+    }
+}
+
 /// An open capture: an iterator over its frames that ends after the first error.
 #[derive(Debug)]
 pub struct Reader {
