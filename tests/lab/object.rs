@@ -1,0 +1,75 @@
+use anyhow::{Context as _, Result};
+use aya::programs::{Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use sensor_ebpf::lab::program;
+
+use crate::Namespace;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/lab.bpf.o");
+
+/// A fresh instance of the lab's own BPF object: programs and maps of its own.
+///
+/// # Errors
+/// Without CAP_BPF and CAP_NET_ADMIN.
+pub fn object() -> Result<Ebpf> {
+    EbpfLoader::new()
+        .load(OBJECT)
+        .context("cannot load the lab's BPF object")
+}
+
+/// Attaches an XDP program natively; the object owns the link.
+pub(crate) fn attach_xdp(
+    object: &mut Ebpf,
+    name: &str,
+    namespace: &Namespace,
+    device: &str,
+) -> Result<()> {
+    let program: &mut Xdp = object
+        .program_mut(name)
+        .with_context(|| format!("no program {name}"))?
+        .try_into()?;
+    // The same program goes to several devices.
+    if program.fd().is_err() {
+        program
+            .load()
+            .with_context(|| format!("cannot load {name}"))?;
+    }
+    namespace
+        .enter(|| program.attach(device, XdpMode::Driver))?
+        .with_context(|| format!("cannot attach {name} to {device}"))?;
+    Ok(())
+}
+
+/// An XDP program of somebody else on a device, until dropped.
+#[derive(Debug)]
+pub struct ForeignProgram {
+    _object: Ebpf,
+}
+
+impl ForeignProgram {
+    /// Attaches one of the lab's programs (see [`program`]) to `device`.
+    ///
+    /// # Errors
+    /// If the device has an XDP program already.
+    pub fn attach(namespace: &Namespace, device: &str, name: &str) -> Result<Self> {
+        let mut object = object()?;
+        attach_xdp(&mut object, name, namespace, device)?;
+        Ok(Self { _object: object })
+    }
+
+    /// One that passes every packet.
+    ///
+    /// # Errors
+    /// If the device has an XDP program already.
+    pub fn pass(namespace: &Namespace, device: &str) -> Result<Self> {
+        Self::attach(namespace, device, program::PASS)
+    }
+
+    /// One that drops every packet: the bench's baseline.
+    ///
+    /// # Errors
+    /// If the device has an XDP program already.
+    pub fn drop_all(namespace: &Namespace, device: &str) -> Result<Self> {
+        Self::attach(namespace, device, program::DROP)
+    }
+}
