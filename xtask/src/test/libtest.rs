@@ -1,0 +1,127 @@
+//! Running test binaries and reading what they say.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::tally::Tally;
+use crate::command::{cargo, output, program};
+
+/// Builds a test binary and returns its path, so that it can run as root without cargo.
+pub(crate) fn build(package: &str, test: &str) -> Result<PathBuf> {
+    let text = output(&mut cargo([
+        "test",
+        "--package",
+        package,
+        "--test",
+        test,
+        "--locked",
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]))?;
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
+        .with_context(|| format!("cargo built no test binary {test}"))
+}
+
+/// Names of the tests within any of `modules`.
+pub(crate) fn list(binary: &Path, modules: &[&str]) -> Result<Vec<String>> {
+    let text = output(
+        program(binary)
+            .args(["--list", "--format=terse"])
+            .args(modules),
+    )?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Runs tests, shows what they write, and adds their counts.
+///
+/// # Errors
+/// If it failed without a failed test: it did not compile, was killed or found no test binary.
+pub(crate) fn run(command: &mut Command, tally: &mut Tally) -> Result<()> {
+    let failed = tally.failed;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    let (lines, written) = mpsc::channel();
+    let streams: [Box<dyn Read + Send>; 2] = [
+        Box::new(child.stdout.take().context("no stdout")?),
+        Box::new(child.stderr.take().context("no stderr")?),
+    ];
+    for stream in streams {
+        let lines = lines.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    drop(lines);
+    let mut out = std::io::stderr().lock();
+    for line in written {
+        writeln!(out, "{line}")?;
+        read(&line, tally);
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == failed {
+        bail!("{command:?} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Reads one line of a test binary.
+fn read(line: &str, tally: &mut Tally) {
+    if let Some(counts) = line.strip_prefix("test result: ") {
+        for part in counts.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let (Some(Ok(number)), Some(kind)) =
+                (words.next().map(str::parse::<i64>), words.next())
+            else {
+                continue;
+            };
+            match kind {
+                "passed" => tally.passed += number,
+                "failed" => tally.failed += number,
+                "ignored" => tally.skipped += number,
+                _ => {}
+            }
+        }
+    } else if let Some(skip) = line.strip_prefix("SKIPPED ") {
+        tally.skip_passed(skip);
+    } else if line.starts_with("test ") && line.ends_with(" ... FAILED") {
+        tally.name_failure(line.trim_end_matches(" ... FAILED"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use crate::test::tally::Tally;
+
+    #[test]
+    fn counts_are_summed_and_skips_are_not_passes() {
+        let mut tally = Tally::default();
+        for line in [
+            "test a::b ... FAILED",
+            "SKIPPED a::c: needs root",
+            "test result: FAILED. 5 passed; 1 failed; 2 ignored; 0 measured; 9 filtered out; finished in 0.01s",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+            "SKIPPED a::d: needs openssl",
+        ] {
+            read(line, &mut tally);
+        }
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (6, 1, 4));
+    }
+}
