@@ -10,7 +10,9 @@
 mod context;
 mod cursor;
 pub mod dns;
+pub mod http;
 mod registry;
+pub mod tls;
 
 use bytes::Bytes;
 
@@ -149,4 +151,16 @@ pub trait Parser: Send + std::fmt::Debug {
 
     /// Transactions seen so far, for EVE's `tx_cnt`.
     fn transactions(&self) -> u64;
+}
+
+/// Every protocol that the engine dissects, in order of precedence.
+#[must_use]
+pub fn standard() -> Registry {
+    Registry::new(vec![
+        Box::new(dns::Dns::Multicast),
+        Box::new(dns::Dns::LinkLocal),
+        Box::new(dns::Dns::Unicast),
+        Box::new(tls::Tls),
+        Box::new(http::Http::default()),
+    ])
 }
