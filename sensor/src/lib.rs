@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod daemon;
 pub mod metrics;
 pub mod output;
 pub mod source;

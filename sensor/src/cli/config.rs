@@ -11,7 +11,7 @@ use std::{
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::config::{self, Flag, Loaded, json_schema};
+use crate::config::{self, ConfigError, Flag, Loaded, json_schema};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -50,13 +50,13 @@ pub(super) fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// The effective configuration of this process.
-pub(super) fn load(path: Option<&Path>, flags: &[Flag]) -> anyhow::Result<Loaded> {
+pub(super) fn load(path: Option<&Path>, flags: &[Flag]) -> Result<Loaded, ConfigError> {
     // A variable that is not UTF-8 cannot be one of ours.
     let variables: BTreeMap<_, _> = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("SENSOR_"))
         .collect();
-    Ok(config::load(path, &variables, flags)?)
+    config::load(path, &variables, flags)
 }
 
 fn show(loaded: &Loaded, json: bool, out: &mut impl io::Write) -> anyhow::Result<()> {

@@ -2,9 +2,12 @@
 //!
 //! Exit status: 0 done, 1 failed, 2 wrong usage.
 
+mod ask;
 mod completions;
 mod config;
 mod read;
+mod run;
+mod table;
 
 use std::{io, process::ExitCode};
 
@@ -36,8 +39,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Attach to interfaces: count, sample, dissect, detect, export
+    Run(Box<run::RunArgs>),
     /// Run the engine over captures: a summary, or EVE JSON Lines
     Read(read::ReadArgs),
+    /// Is the running sensor well?
+    Status(ask::Common),
+    /// The running sensor's live flows, largest first
+    Flows(ask::FlowsArgs),
+    /// The running sensor's counters
+    Stats(ask::Common),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -48,7 +59,7 @@ enum Command {
 /// Runs the command that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match dispatch(Cli::parse().command) {
         Ok(status) => status,
         // `sensor flows | head` is not a failure.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -59,9 +70,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Read(args) => read::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Status(common) => ask::status(&common),
+        Command::Flows(args) => ask::flows(&args),
+        Command::Stats(common) => ask::stats(&common),
         Command::Config(command) => config::run(command),
         Command::Completions(args) => completions::run(&args),
     }

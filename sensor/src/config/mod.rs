@@ -3,6 +3,7 @@
 //! Precedence: flags, then `SENSOR_*` variables, then the file, then the defaults; see
 //! [`load`](load::load). `deploy/sensor.toml` is the commented file with the defaults.
 
+mod engine;
 mod keys;
 mod load;
 mod locate;
@@ -13,13 +14,15 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::core::detect::DetectConfig;
+use crate::{core::detect::DetectConfig, output::OutputSettings};
+
+pub use engine::{Engine, Quiet, Timeout};
 pub use keys::{Key, json_schema, known_keys};
 pub use load::{Flag, Loaded, Origin, load};
 
 pub use sections::{
     AttachMode, Budget, Control, Flows, Log, LogFormat, LogLevel, Metrics, Sampling,
-    SamplingFilter, SamplingMode,
+    SamplingFilter, SamplingMode, Stats,
 };
 
 /// Where the file is looked for when no `--config` names one.
@@ -37,7 +40,10 @@ pub struct Config {
     pub tap: bool,
     pub sampling: Sampling,
     pub flows: Flows,
+    pub engine: Engine,
     pub detect: DetectConfig,
+    pub output: OutputSettings,
+    pub stats: Stats,
     pub metrics: Metrics,
     pub control: Control,
     pub log: Log,
@@ -105,6 +111,11 @@ impl Config {
             "detect.syn_flood.window_seconds",
             (1..=3600).contains(&self.detect.syn_flood.window_seconds),
             "must be between 1 and 3600 seconds",
+        );
+        check(
+            "engine.flows",
+            (16..=67_108_864).contains(&self.engine.flows),
+            "must be between 16 and 67108864 flows",
         );
         check(
             "metrics.listen",

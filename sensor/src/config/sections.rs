@@ -3,7 +3,10 @@
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use schemars::JsonSchema;
+use sensor_ebpf::abi::{Settings, mode};
 use serde::{Deserialize, Serialize};
+
+use crate::bpf::ModeOption;
 
 /// How XDP is attached.
 #[derive(
@@ -18,6 +21,16 @@ pub enum AttachMode {
     Native,
     /// In the stack, after GRO: packet counts are too low there.
     Generic,
+}
+
+impl From<AttachMode> for ModeOption {
+    fn from(mode: AttachMode) -> Self {
+        match mode {
+            AttachMode::Auto => Self::Auto,
+            AttachMode::Native => Self::Native,
+            AttachMode::Generic => Self::Generic,
+        }
+    }
 }
 
 /// Which packets are sampled.
@@ -57,6 +70,30 @@ impl Default for Sampling {
             one_in: 1000,
             budget: Budget::default(),
             filter: SamplingFilter::default(),
+        }
+    }
+}
+
+impl Sampling {
+    /// As the kernel takes them.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let Budget {
+            first,
+            dns,
+            control,
+            rest,
+            full,
+        } = self.budget;
+        Settings {
+            mode: match self.mode {
+                SamplingMode::Flow => 0,
+                SamplingMode::Full => mode::SAMPLE_FULL,
+                SamplingMode::Off => mode::SAMPLE_OFF,
+            },
+            first_packets: self.first_packets,
+            one_in: self.one_in,
+            budget: [first, dns, control, rest, full],
         }
     }
 }
@@ -114,6 +151,22 @@ impl Default for Flows {
         Self {
             capacity: 262_144,
             interval_ms: 1000,
+        }
+    }
+}
+
+/// EVE `stats` events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stats {
+    /// Seconds from one to the next; 0 for none.
+    pub interval_seconds: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            interval_seconds: 10,
         }
     }
 }

@@ -53,19 +53,19 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "sensor_output_dropped_events_total",
         kind: Kind::Counter,
-        help: "Events that an output lost; queue_full: it did not keep up; write_failed: the file \
+        help: "Events that an output lost; queue_full: it did not keep up; write_error: the file \
                or pipe refused.",
         labels: &[
             OUTPUT,
             Label {
                 name: "reason",
-                values: Values::OneOf(&["queue_full", "write_failed"]),
+                values: Values::OneOf(&["queue_full", "write_error"]),
             },
         ],
         read: Some(|snapshot, out| {
             for (name, output) in &snapshot.outputs {
                 out.add(&[name, "queue_full"], output.dropped_queue_full);
-                out.add(&[name, "write_failed"], output.dropped_write_failed);
+                out.add(&[name, "write_error"], output.dropped_write_error);
             }
         }),
     },

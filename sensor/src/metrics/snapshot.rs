@@ -63,7 +63,7 @@ pub struct Flowed {
 pub struct Output {
     pub events: u64,
     pub dropped_queue_full: u64,
-    pub dropped_write_failed: u64,
+    pub dropped_write_error: u64,
 }
 
 /// The last reload of the configuration; the start counts as one.

@@ -91,6 +91,11 @@ impl Engine {
         let _ = out;
     }
 
+    /// Shows every live flow as the `flow` event that it would end with now.
+    pub fn live_flows(&self, out: &mut Out<'_>) {
+        let _ = out;
+    }
+
     /// The counters since the start.
     #[must_use]
     pub const fn stats(&self) -> &Stats {

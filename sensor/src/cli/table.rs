@@ -1,0 +1,197 @@
+//! Answers as tables for a person.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// `sensor status`.
+pub(super) fn status(value: &Value) -> String {
+    let mut text = format!(
+        "sensor {}, pid {}, up {}\n\n",
+        string(&value["version"]),
+        number(&value["pid"]),
+        duration(number(&value["uptime_seconds"])),
+    );
+    let mut rows = vec![row(&[
+        "INTERFACE",
+        "MODE",
+        "EGRESS",
+        "RECEIVED",
+        "SENT",
+        "DROPPED",
+    ])];
+    for device in array(&value["interfaces"]) {
+        let mode = if device["attached"] == true {
+            string(&device["mode"])
+        } else {
+            "gone"
+        };
+        rows.push(vec![
+            string(&device["name"]).to_owned(),
+            mode.to_owned(),
+            string(&device["egress"]).to_owned(),
+            number(&device["packets_received"]).to_string(),
+            number(&device["packets_sent"]).to_string(),
+            number(&device["packets_dropped"]).to_string(),
+        ]);
+    }
+    text.push_str(&align(&rows, 3));
+    // Writing to a String cannot fail, here and below.
+    let _ = write!(
+        text,
+        "\nflow table        {} of {} entries\nlive flows        {}\ngenerations       {} closed, \
+         {} failed\naccounting error  {} packets\n",
+        number(&value["flow_table"]["entries"]),
+        number(&value["flow_table"]["capacity"]),
+        number(&value["flows_alive"]),
+        number(&value["generations"]),
+        number(&value["generation_errors"]),
+        number(&value["accounting_error_packets"]),
+    );
+    for output in array(&value["outputs"]) {
+        let dropped =
+            number(&output["dropped_queue_full"]) + number(&output["dropped_write_error"]);
+        let _ = writeln!(
+            text,
+            "{:<17} {} events written, {dropped} dropped",
+            string(&output["name"]),
+            number(&output["events"]),
+        );
+    }
+    text
+}
+
+/// `sensor stats`.
+pub(super) fn stats(value: &Value) -> String {
+    let mut rows = vec![row(&["COUNTER", "VALUE"])];
+    for (group, counters) in value["stats"].as_object().into_iter().flatten() {
+        for (name, count) in counters.as_object().into_iter().flatten() {
+            rows.push(vec![format!("{group}.{name}"), number(count).to_string()]);
+        }
+    }
+    align(&rows, 1)
+}
+
+/// `sensor flows`.
+pub(super) fn flows(value: &Value) -> String {
+    let mut rows = vec![row(&[
+        "PROTO",
+        "SOURCE",
+        "DESTINATION",
+        "APP",
+        "STATE",
+        "PACKETS",
+        "BYTES",
+        "AGE",
+    ])];
+    let flows = array(&value["flows"]);
+    for event in flows {
+        let flow = &event["flow"];
+        rows.push(vec![
+            string(&event["proto"]).to_owned(),
+            end(event, "src_ip", "src_port"),
+            end(event, "dest_ip", "dest_port"),
+            string(&event["app_proto"]).to_owned(),
+            string(&flow["state"]).to_owned(),
+            (number(&flow["pkts_toserver"]) + number(&flow["pkts_toclient"])).to_string(),
+            (number(&flow["bytes_toserver"]) + number(&flow["bytes_toclient"])).to_string(),
+            duration(number(&flow["age"])),
+        ]);
+    }
+    let mut text = align(&rows, 5);
+    let _ = writeln!(
+        text,
+        "\n{} of {} live flows",
+        flows.len(),
+        number(&value["matched"])
+    );
+    text
+}
+
+fn end(event: &Value, ip: &str, port: &str) -> String {
+    match event[port].as_u64() {
+        Some(port) => format!("{} {port}", string(&event[ip])),
+        None => string(&event[ip]).to_owned(),
+    }
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+/// Columns from `numbers` on are aligned to the right.
+fn align(rows: &[Vec<String>], numbers: usize) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = if column < numbers {
+                write!(line, "{cell:<width$}  ")
+            } else {
+                write!(line, "{cell:>width$}  ")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn string(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// `1h 2m`, `3m 4s`, `5s`.
+fn duration(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m {}s", seconds % 60),
+        (hours, minutes) => format!("{hours}h {minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn flows_are_aligned_and_missing_fields_are_dashes() {
+        let text = flows(&json!({
+            "matched": 3,
+            "flows": [
+                { "proto": "TCP", "src_ip": "192.0.2.1", "src_port": 1024, "dest_ip": "192.0.2.2",
+                  "dest_port": 80, "app_proto": "http",
+                  "flow": { "state": "established", "pkts_toserver": 1, "pkts_toclient": 2,
+                            "bytes_toserver": 100, "bytes_toclient": 2000, "age": 61 } },
+                { "proto": "ICMP", "src_ip": "192.0.2.1", "dest_ip": "192.0.2.2", "flow": {} },
+            ],
+        }));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[1],
+            "TCP    192.0.2.1 1024  192.0.2.2 80  http  established        3   2100  1m 1s"
+        );
+        assert_eq!(
+            lines[2],
+            "ICMP   192.0.2.1       192.0.2.2     -     -                  0      0     0s"
+        );
+        assert_eq!(lines[4], "2 of 3 live flows");
+    }
+}

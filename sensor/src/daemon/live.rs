@@ -1,0 +1,457 @@
+//! The live loop: the one thread that owns the data plane and the engine.
+//!
+//! Each turn waits briefly for samples, dissects them in the order of time, and closes a
+//! generation of kernel counters when its interval is over or a scrape asks for it. A generation's
+//! drain goes to the engine only after the samples of that generation, so that no flow's tail
+//! comes as a surprise.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
+use crate::{
+    bpf::{AttachOptions, Attachment, DataPlane, DeviceChange, Egress},
+    config::Config,
+    core::{
+        detect::syn_flood::SynFlood,
+        engine::{Engine, EngineConfig},
+        event::Event,
+        kernel::Drain,
+        proto::Registry,
+        time::Timestamp,
+    },
+    metrics::{Batches, Device, Dissected, Exporter, Health, Snapshot},
+    source::live::{Clock, Options, Source, monotonic_ns},
+};
+
+/// Programs wake user space once for many samples: look by ourselves so often.
+const WAIT: Duration = Duration::from_millis(20);
+/// Samples that one turn reads.
+const BATCH: usize = 4096;
+/// Scrapes close a generation at most so often; those in between share one.
+const REFRESH: Duration = Duration::from_millis(200);
+/// A crowded table is drained so often at the most.
+const SHORTEST: Duration = Duration::from_millis(250);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the loop is made of.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) force_tap: bool,
+    pub(super) plane: DataPlane,
+    pub(super) outputs: Outputs,
+    pub(super) exporter: Exporter,
+    pub(super) health: Arc<Health>,
+    pub(super) refreshes: mpsc::Receiver<oneshot::Sender<()>>,
+    pub(super) inbox: mpsc::Receiver<Command>,
+}
+
+/// Attaches, tells so, and turns until it is stopped.
+pub(super) fn run(parts: Parts, started: oneshot::Sender<()>) -> Result<(), DaemonError> {
+    let mut live = Live::start(parts)?;
+    // Nobody waits any more only if the process is on its way out.
+    let _ = started.send(());
+    while !live.stopped {
+        live.turn()?;
+    }
+    live.finish();
+    Ok(())
+}
+
+/// Who takes events: the counters of what was dissected, and the outputs.
+struct Taker {
+    dissected: Dissected,
+    outputs: Outputs,
+}
+
+impl Taker {
+    fn take(&mut self, event: Event) {
+        self.dissected.count(&event);
+        self.outputs.push(event);
+    }
+}
+
+/// A drain that waits until the samples of its generation have been dissected.
+struct Pending {
+    drain: Drain,
+    /// Kernel time at which no program counted into the generation any more.
+    closed_ns: u64,
+}
+
+struct Live {
+    config: Config,
+    plane: DataPlane,
+    clock: Clock,
+    source: Source,
+    engine: Engine,
+    syn_flood: SynFlood,
+    taker: Taker,
+    snapshot: Snapshot,
+    interfaces: BTreeMap<u32, Arc<str>>,
+    exporter: Exporter,
+    batches: Batches,
+    health: Arc<Health>,
+    watchdog: systemd::Watchdog,
+    refreshes: mpsc::Receiver<oneshot::Sender<()>>,
+    /// Scrapes that wait for the next generation.
+    scrapes: Vec<oneshot::Sender<()>>,
+    inbox: mpsc::Receiver<Command>,
+    pending: Option<Pending>,
+    started: Instant,
+    closed: Instant,
+    /// The configured one, or less while the flow table is crowded.
+    interval: Duration,
+    looked: Instant,
+    told: Instant,
+    more: bool,
+    stopped: bool,
+}
+
+impl Live {
+    fn start(parts: Parts) -> Result<Self, DaemonError> {
+        let Parts {
+            config,
+            force_tap,
+            plane,
+            outputs,
+            exporter,
+            health,
+            refreshes,
+            inbox,
+        } = parts;
+        let clock = Clock::start();
+        let engine = Engine::new(EngineConfig {
+            seed: RandomState::new().hash_one(std::process::id()),
+            limits: config.engine.limits(),
+            timeouts: config.engine.timeouts(),
+            midstream: config.engine.midstream,
+            registry: Registry::empty(),
+        });
+        let now = Instant::now();
+        let mut live = Self {
+            batches: exporter.batches(),
+            interval: Duration::from_millis(config.flows.interval_ms),
+            syn_flood: SynFlood::new(config.detect.syn_flood.clone()),
+            taker: Taker {
+                dissected: Dissected::default(),
+                outputs,
+            },
+            snapshot: Snapshot {
+                flow_capacity: plane.flow_table_capacity(),
+                programs: plane.programs().to_vec(),
+                ..Snapshot::default()
+            },
+            config,
+            plane,
+            source: Source::new(Options::default()),
+            engine,
+            clock,
+            interfaces: BTreeMap::new(),
+            exporter,
+            health,
+            watchdog: systemd::Watchdog::new(),
+            refreshes,
+            scrapes: Vec::new(),
+            inbox,
+            pending: None,
+            started: now,
+            closed: now,
+            looked: now,
+            told: now,
+            more: false,
+            stopped: false,
+        };
+        live.snapshot.reload.loaded = live.now();
+        live.plane.apply(&live.config.sampling.settings())?;
+        let options = AttachOptions {
+            mode: live.config.mode.into(),
+            tap: live.config.tap,
+            force_tap,
+            ..AttachOptions::default()
+        };
+        for device in live.config.interfaces.clone() {
+            let attachment = live.plane.attach(&device, options)?;
+            live.attached(&attachment);
+        }
+        live.health.set_attached(true);
+        live.publish();
+        Ok(live)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.wall(monotonic_ns())
+    }
+
+    fn turn(&mut self) -> Result<(), DaemonError> {
+        self.plane
+            .wait(if self.more { Duration::ZERO } else { WAIT })?;
+        self.health.turned();
+        self.watchdog.feed();
+        self.clock.follow();
+        self.read_samples();
+        self.answer();
+        let due = self.closed.elapsed() >= self.interval;
+        let asked = !self.scrapes.is_empty() && self.closed.elapsed() >= REFRESH;
+        if due || asked {
+            self.close_generation();
+        }
+        if self.looked.elapsed() >= SECOND {
+            self.looked = Instant::now();
+            self.follow_devices();
+        }
+        let stats = Duration::from_secs(self.config.stats.interval_seconds);
+        if !stats.is_zero() && self.told.elapsed() >= stats {
+            self.told = Instant::now();
+            self.tell_stats();
+        }
+        Ok(())
+    }
+
+    /// Dissects the samples that are due, then hands the engine the drain that they belong to.
+    fn read_samples(&mut self) {
+        let begun = Instant::now();
+        let source = &mut self.source;
+        let polled = self
+            .plane
+            .poll_samples(BATCH, |header, bytes| source.push(header, bytes));
+        self.more = polled.more;
+        self.snapshot.malformed_samples += u64::try_from(polled.malformed).unwrap_or(u64::MAX);
+        let mut frames = 0_usize;
+        let (engine, taker) = (&mut self.engine, &mut self.taker);
+        source.release(polled.frontier_ns, &self.clock, |live| {
+            frames += 1;
+            engine.on_frame(&live.frame, &mut |event| taker.take(event));
+        });
+        if frames > 0 {
+            self.batches.observe(begun.elapsed());
+        }
+        let released_ns = polled
+            .frontier_ns
+            .saturating_sub(Options::default().window_ns);
+        if self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.closed_ns <= released_ns)
+        {
+            self.deliver();
+        }
+        let now = self.clock.wall(released_ns);
+        let taker = &mut self.taker;
+        self.engine.advance(now, &mut |event| taker.take(event));
+    }
+
+    /// Gives the pending drain to the engine and the detectors.
+    fn deliver(&mut self) {
+        let Some(Pending { drain, .. }) = self.pending.take() else {
+            return;
+        };
+        let (taker, interfaces) = (&mut self.taker, &self.interfaces);
+        let mut out = |event| taker.take(event);
+        self.engine.on_drain(&drain, &mut out);
+        let name = |ifindex| interfaces.get(&ifindex).cloned();
+        self.syn_flood.on_drain(&drain, &name, &mut out);
+    }
+
+    fn close_generation(&mut self) {
+        // Only if samples come in faster than they are dissected is it still there.
+        self.deliver();
+        let begun = Instant::now();
+        self.closed = begun;
+        match self.plane.close_generation(&self.clock) {
+            Ok(generation) => {
+                self.snapshot.generations += 1;
+                self.snapshot.add_generation(&generation.devices);
+                for device in generation
+                    .devices
+                    .iter()
+                    .filter(|device| device.difference > 0)
+                {
+                    tracing::error!(
+                        device = device.device,
+                        packets = device.difference,
+                        "The law of accounting is broken: please report it"
+                    );
+                }
+                let configured = Duration::from_millis(self.config.flows.interval_ms);
+                self.interval = if generation.crowded {
+                    (self.interval / 2).max(SHORTEST)
+                } else {
+                    (self.interval * 2).min(configured)
+                };
+                let drain = generation.drain.clone();
+                self.pending = Some(Pending {
+                    drain,
+                    closed_ns: monotonic_ns(),
+                });
+                self.health.set_draining(true);
+            }
+            Err(error) => {
+                self.snapshot.generation_errors += 1;
+                self.health.set_draining(false);
+                tracing::error!("{error}");
+            }
+        }
+        self.snapshot.generation_seconds = begun.elapsed().as_secs_f64();
+        self.publish();
+        for scrape in self.scrapes.drain(..) {
+            // A scrape that has given up needs no answer.
+            let _ = scrape.send(());
+        }
+    }
+
+    fn publish(&mut self) {
+        self.snapshot.engine = *self.engine.stats();
+        self.snapshot.dissected = self.taker.dissected;
+        self.snapshot.samples = *self.source.stats();
+        self.snapshot.clock_steps = self.clock.steps();
+        self.snapshot.outputs = self.taker.outputs.counters();
+        self.exporter.publish(self.snapshot.clone());
+    }
+
+    /// Takes what scrapes, signals and the control socket ask for.
+    fn answer(&mut self) {
+        while let Ok(scrape) = self.refreshes.try_recv() {
+            self.scrapes.push(scrape);
+        }
+        while let Ok(command) = self.inbox.try_recv() {
+            match command {
+                Command::Stop => self.stopped = true,
+                Command::Reopen => self.taker.outputs.reopen(),
+                Command::ReloadFailed => self.snapshot.reload.failed = true,
+                Command::Reconfigure(config) => self.reconfigure(*config),
+                Command::Ask(request, reply) => {
+                    let view = control::View {
+                        snapshot: &self.snapshot,
+                        engine: &self.engine,
+                        config: &self.config,
+                        attachments: self.plane.attachments().collect(),
+                        uptime: self.started.elapsed(),
+                    };
+                    let _ = reply.send(control::answer(&request, &view));
+                }
+            }
+        }
+    }
+
+    /// Puts into force what can change; the rest keeps its value.
+    fn reconfigure(&mut self, new: Config) {
+        if let Err(error) = self.plane.apply(&new.sampling.settings()) {
+            tracing::error!("Sampling stays as it was: {error}");
+            self.snapshot.reload.failed = true;
+            return;
+        }
+        self.syn_flood.configure(new.detect.syn_flood.clone());
+        self.config.sampling = new.sampling;
+        self.config.flows.interval_ms = new.flows.interval_ms;
+        self.interval = Duration::from_millis(new.flows.interval_ms);
+        self.config.detect = new.detect;
+        self.config.stats = new.stats;
+        self.config.log = new.log;
+        self.snapshot.reload.failed = false;
+        self.snapshot.reload.loaded = self.now();
+    }
+
+    fn attached(&mut self, attachment: &Attachment) {
+        let Attachment {
+            device,
+            ifindex,
+            mode,
+            egress,
+            ..
+        } = attachment;
+        tracing::info!(
+            device,
+            mode = mode.as_str(),
+            egress = egress.as_str(),
+            "Attached"
+        );
+        if let Some(reason) = &attachment.fallback {
+            tracing::warn!(
+                device,
+                "Generic XDP, because native mode failed ({reason}): packets that GRO merges \
+                 count as one"
+            );
+        }
+        if let Egress::None(reason) = egress {
+            tracing::warn!(device, "Only received packets are counted: {reason}");
+        }
+        let entry = self.snapshot.devices.entry(device.clone()).or_default();
+        *entry = Device {
+            mode: Some(*mode),
+            tap: attachment.tap,
+            ..*entry
+        };
+        self.engine.set_interface(*ifindex, device);
+        self.interfaces.insert(*ifindex, device.as_str().into());
+    }
+
+    fn follow_devices(&mut self) {
+        for change in self.plane.follow_devices() {
+            match change {
+                DeviceChange::Returned(attachment) => self.attached(&attachment),
+                DeviceChange::Vanished { device, ifindex } => {
+                    tracing::warn!(device, ifindex, "The interface is gone: waiting for it");
+                    self.snapshot.devices.entry(device).or_default().mode = None;
+                }
+                DeviceChange::Failed { device, reason } => {
+                    tracing::error!(device, "The interface is back, but: {reason}");
+                }
+                DeviceChange::Renamed { from, to, ifindex } => {
+                    tracing::info!(from, to, ifindex, "The interface was renamed");
+                    let old = self.snapshot.devices.entry(from).or_default();
+                    let (mode, tap) = (old.mode.take(), old.tap);
+                    let new = self.snapshot.devices.entry(to.clone()).or_default();
+                    *new = Device { mode, tap, ..*new };
+                    self.engine.set_interface(ifindex, &to);
+                    self.interfaces.insert(ifindex, to.into());
+                }
+            }
+        }
+        let attached = self.plane.attachments().count();
+        self.health
+            .set_attached(attached >= self.config.interfaces.len());
+        systemd::status(&stats::line(&self.snapshot, attached));
+    }
+
+    fn tell_stats(&mut self) {
+        let event = stats::event(&self.snapshot, self.now(), self.started.elapsed());
+        self.taker.take(event);
+    }
+
+    /// Detaches first, so that traffic is free of us, then counts and flushes what there is.
+    fn finish(mut self) {
+        let devices: Vec<_> = self
+            .plane
+            .attachments()
+            .map(|attachment| attachment.device.clone())
+            .collect();
+        for device in devices {
+            self.plane.detach(&device);
+        }
+        self.health.set_attached(false);
+        self.close_generation();
+        loop {
+            self.read_samples();
+            if !self.more {
+                break;
+            }
+        }
+        let (engine, taker) = (&mut self.engine, &mut self.taker);
+        self.source.flush(&self.clock, |live| {
+            engine.on_frame(&live.frame, &mut |event| taker.take(event));
+        });
+        self.deliver();
+        let taker = &mut self.taker;
+        self.engine.finish(&mut |event| taker.take(event));
+        self.tell_stats();
+        self.publish();
+        tracing::info!("Detached; {}", stats::line(&self.snapshot, 0));
+        // Dropping the outputs writes what is queued.
+    }
+}
