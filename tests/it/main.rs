@@ -1,3 +1,4 @@
 //! Every test that crosses a module boundary, in one binary.
+#![expect(clippy::tests_outside_test_module, reason = "this binary has nothing but tests")]
 
 mod e2e;

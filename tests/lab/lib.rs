@@ -25,6 +25,6 @@ pub use generator::{Generator, Sent, StreamSpec, tcp_flag};
 pub use namespace::Namespace;
 pub use object::{ForeignProgram, object};
 pub use privilege::{root_or_skip, skip};
-pub use sensor::{Ended, Sensor, SensorOptions, sensor_binary};
+pub use sensor::{Ended, Sensor, SensorOptions, sensor_binary, sum_samples};
 pub use topology::{Host, Lab, LabOptions, Napi, VLANS};
 pub use wait::{DEADLINE, until};

@@ -77,10 +77,11 @@ impl Namespace {
     }
 
     /// A program to run inside the namespace, with a `/sys` that shows its devices. It is
-    /// killed when the thread that started it ends.
+    /// killed when the thread that started it ends, and Ctrl-C in a terminal does not reach it.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let fd = self.file.as_raw_fd();
         let mut command = Command::new(program);
+        command.process_group(0);
         // SAFETY: between fork and exec, only system calls without allocation.
         unsafe {
             command.pre_exec(move || {

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{Host, traffic, until};
 
@@ -17,6 +18,10 @@ const LISTEN: SocketAddr =
 /// How to start a sensor.
 #[derive(Clone, Debug, Default)]
 pub struct SensorOptions {
+    /// The sensor's binary; by default [`sensor_binary`].
+    pub binary: Option<PathBuf>,
+    /// Start it without `--json`, so that it makes no events to keep.
+    pub discard_events: bool,
     /// Words after `sensor run -i DEVICE --json`.
     pub args: Vec<String>,
 }
@@ -29,6 +34,8 @@ pub struct Sensor {
     events: Arc<Mutex<Vec<Value>>>,
     messages: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
+    /// Holds its control socket.
+    _directory: TempDir,
 }
 
 /// The product's binary: `SENSOR_BIN`, which `cargo xtask test` sets, or the one that cargo
@@ -54,11 +61,14 @@ impl Sensor {
     /// # Errors
     /// If there is no such binary.
     pub fn spawn(host: &Host, options: &SensorOptions) -> Result<Self> {
-        let binary = sensor_binary();
+        let directory = tempfile::tempdir()?;
+        let binary = options.binary.clone().unwrap_or_else(sensor_binary);
         let mut child = host
             .namespace
             .command(&binary)
-            .args(["run", "-i", host.device, "--json"])
+            .args(["run", "-i", host.device, "--socket"])
+            .arg(directory.path().join("control.sock"))
+            .args((!options.discard_events).then_some("--json"))
             .args(&options.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -94,6 +104,7 @@ impl Sensor {
             events,
             messages,
             readers,
+            _directory: directory,
         })
     }
 
@@ -137,44 +148,25 @@ impl Sensor {
         Ok((status, String::from_utf8(body)?))
     }
 
-    /// All samples of one metric: labels as written, and value.
-    ///
-    /// # Errors
-    /// If the metrics cannot be fetched.
-    pub fn metric(&self, name: &str) -> Result<Vec<(String, f64)>> {
-        let (_, text) = self.web("/metrics")?;
-        let mut samples = Vec::new();
-        for line in text.lines() {
-            let Some(rest) = line.strip_prefix(name) else {
-                continue;
-            };
-            let (labels, value) = match rest.strip_prefix('{') {
-                Some(rest) => rest.split_once("} ").context("a label set without end")?,
-                None => match rest.strip_prefix(' ') {
-                    Some(value) => ("", value),
-                    None => continue,
-                },
-            };
-            samples.push((labels.to_owned(), value.trim().parse()?));
-        }
-        Ok(samples)
-    }
-
     /// Sum of a metric over its samples whose labels contain all of `labels`.
     ///
     /// # Errors
     /// If there is no such sample.
     pub fn sum(&self, name: &str, labels: &[&str]) -> Result<f64> {
-        let samples = self.metric(name)?;
-        let mut fitting = samples
-            .iter()
-            .filter(|(have, _)| labels.iter().all(|label| have.contains(label)))
-            .peekable();
-        anyhow::ensure!(
-            fitting.peek().is_some(),
-            "no sample of {name} with {labels:?}"
-        );
-        Ok(fitting.map(|(_, value)| value).sum())
+        let (_, text) = self.web("/metrics")?;
+        sum_samples(&text, name, labels)
+            .with_context(|| format!("no sample of {name} with {labels:?}"))
+    }
+
+    /// Events since the last call, which are kept no longer.
+    #[must_use]
+    pub fn take_events(&self) -> Vec<Value> {
+        std::mem::take(&mut self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Events so far.
@@ -237,6 +229,24 @@ impl Drop for Sensor {
     }
 }
 
+/// Sum of a metric in Prometheus' text format over the samples whose labels contain all of
+/// `labels`; `None` if there is no such sample.
+#[must_use]
+pub fn sum_samples(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let fitting = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let (have, value) = match rest.strip_prefix('{') {
+            Some(rest) => rest.split_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
+        };
+        labels
+            .iter()
+            .all(|label| have.contains(label))
+            .then(|| value.trim().parse::<f64>().ok())?
+    });
+    fitting.reduce(|sum, value| sum + value)
+}
+
 /// A sensor that has ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -245,4 +255,19 @@ pub struct Ended {
     pub events: Vec<Value>,
     /// Everything it wrote to stderr.
     pub messages: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum_samples;
+
+    #[test]
+    fn samples_are_summed_by_name_and_labels() {
+        let text = "# HELP a b\na_total{x=\"1\",y=\"2\"} 3\na_total{x=\"2\",y=\"2\"} 4\nb 5\na_total_more 9\n";
+        assert_eq!(sum_samples(text, "a_total", &["y=\"2\""]), Some(7.0));
+        assert_eq!(sum_samples(text, "a_total", &["x=\"1\""]), Some(3.0));
+        assert_eq!(sum_samples(text, "b", &[]), Some(5.0));
+        assert_eq!(sum_samples(text, "a_total", &["x=\"3\""]), None);
+        assert_eq!(sum_samples(text, "c", &[]), None);
+    }
 }

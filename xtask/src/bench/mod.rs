@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: every figure beside its peers in the same run.
 
 mod report;
+mod ring;
 
 use std::path::Path;
 
@@ -28,7 +29,7 @@ pub(crate) enum Suite {
 type Measure = fn() -> Result<Report>;
 
 /// Every measurement by the suite it belongs to, in order of execution.
-const MEASURES: &[(Suite, Measure)] = &[];
+const MEASURES: &[(Suite, Measure)] = &[(Suite::Ring, ring::measure)];
 
 /// Runs a suite, prints its tables, and keeps the figures where asked.
 pub(crate) fn run(suite: Suite, json: Option<&Path>, record: bool) -> Result<()> {

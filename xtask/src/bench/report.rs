@@ -21,7 +21,7 @@ pub(crate) struct Report {
 struct Row {
     name: String,
     value: f64,
-    unit: &'static str,
+    unit: String,
     /// To the baseline of the same run, where the row has one.
     ratio: Option<f64>,
 }
@@ -47,13 +47,13 @@ impl Report {
         &mut self,
         name: impl Into<String>,
         value: f64,
-        unit: &'static str,
+        unit: impl Into<String>,
         ratio: Option<f64>,
     ) {
         self.rows.push(Row {
             name: name.into(),
             value,
-            unit,
+            unit: unit.into(),
             ratio,
         });
     }
