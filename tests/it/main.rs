@@ -2,3 +2,4 @@
 #![expect(clippy::tests_outside_test_module, reason = "this binary has nothing but tests")]
 
 mod e2e;
+mod kernel;

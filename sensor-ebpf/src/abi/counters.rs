@@ -73,26 +73,24 @@ pub struct Totals {
     /// Frames that are not IP.
     pub non_ip: u64,
     pub non_ip_bytes: u64,
-    /// Packets that found no room in the flow table, by [`ProtocolClass`].
-    pub overflow: [u64; 6],
-    pub overflow_bytes: [u64; 6],
-    /// Packets that were not parsed, by [`UnparsedReason`].
-    pub unparsed: [u64; 6],
-    pub unparsed_bytes: [u64; 6],
     /// Packets taken or suppressed by guard and lists, which make no flow entry.
     pub suppressed: u64,
     pub suppressed_bytes: u64,
-    /// Verdicts, XDP only: packets and bytes.
-    pub passed: u64,
-    pub passed_bytes: u64,
-    pub dropped: u64,
-    pub dropped_bytes: u64,
-    pub transmitted: u64,
-    pub transmitted_bytes: u64,
     /// TCP segments with SYN and without ACK.
     pub syn: u64,
     /// Samples written to a ring.
     pub sampled: u64,
     /// Samples that were wanted and lost, by `SampleLoss`.
     pub sample_lost: [u64; 4],
+    /// Packets that found no room in the flow table, by [`ProtocolClass`].
+    pub overflow: [u64; 6],
+    pub overflow_bytes: [u64; 6],
+    /// Packets that were not parsed, by [`UnparsedReason`].
+    pub unparsed: [u64; 6],
+    pub unparsed_bytes: [u64; 6],
+    /// Verdicts other than "pass", XDP only; what passed is `runs - dropped - transmitted`.
+    pub dropped: u64,
+    pub dropped_bytes: u64,
+    pub transmitted: u64,
+    pub transmitted_bytes: u64,
 }

@@ -68,16 +68,20 @@ pub struct FlowKey {
 )]
 #[repr(C)]
 pub struct FlowEntry {
+    // What an established flow's packet touches comes first, so that it shares a cache line.
     /// Packets; at egress a GSO frame counts as its segments.
     pub packets: u64,
     /// Frame bytes on the wire without FCS.
     pub bytes: u64,
-    /// Kernel time (`CLOCK_MONOTONIC`, coarse) of the first packet, nanoseconds.
-    pub first_ns: u64,
-    /// Kernel time of the last packet, nanoseconds.
+    /// Kernel time (`CLOCK_MONOTONIC`, at the tick's granularity) of the last packet, nanoseconds.
     pub last_ns: u64,
+    /// Sampling state, copied from and written through to `FLOW_STATE`:
+    /// see [`crate::sampling::State`].
+    pub state: u64,
     /// OR of the TCP flags seen, as in the header's 13th byte, low 8 bits.
     pub tcp_flags: u64,
+    /// Kernel time of the first packet, nanoseconds.
+    pub first_ns: u64,
     /// TCP segments with SYN and without ACK.
     pub syn: u32,
     /// TCP segments with SYN and ACK.
@@ -86,7 +90,4 @@ pub struct FlowEntry {
     pub fin: u32,
     /// TCP segments with RST.
     pub rst: u32,
-    /// Sampling state, copied from and written through to `FLOW_STATE`:
-    /// see [`crate::sampling`].
-    pub state: u64,
 }

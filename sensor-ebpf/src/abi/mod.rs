@@ -12,7 +12,7 @@ mod settings;
 pub use counters::{PROTOCOL_CLASSES, ProtocolClass, Totals, UNPARSED_REASONS, UnparsedReason};
 pub use flow::{Direction, FlowEntry, FlowKey, key_flags};
 pub use sample::{SAMPLE_SIZES, SampleClass, SampleHeader, SampleLoss};
-pub use settings::{Settings, mode};
+pub use settings::{FilterPrefix, Settings, mode};
 
 /// Version of every layout in this module, stored in the manifest of the BPF object.
 pub const VERSION: u32 = 1;
@@ -20,29 +20,60 @@ pub const VERSION: u32 = 1;
 /// Two generations of flow tables and totals: one is counted into while the other is drained.
 pub const GENERATIONS: usize = 2;
 
-/// How many devices can be attached at once: the totals have one slot for each.
+/// How many devices can be attached at once.
 pub const MAX_DEVICES: usize = 32;
 
-/// Names of the maps in the BPF object, as user space looks them up.
+/// Slots of `TOTALS` per generation: slot 0 counts packets of devices that are not in `DEVICES`,
+/// the attached devices have the slots 1 to `MAX_DEVICES`.
+pub const TOTALS_SLOTS: usize = MAX_DEVICES + 1;
+
+/// Size of `DEVICES`. Two attached devices whose indices agree modulo this size cannot be told
+/// apart: user space refuses the second.
+pub const DEVICES_SIZE: usize = 1 << 16;
+
+/// Entries of `RINGS`: CPU `n` writes to ring `n % MAX_RINGS`.
+pub const MAX_RINGS: usize = 256;
+
+/// Index into `TOTALS`.
+#[must_use]
+#[inline(always)]
+pub const fn totals_index(epoch: u64, slot: u32, direction: Direction) -> u32 {
+    ((epoch as u32 & 1) * TOTALS_SLOTS as u32 + slot) * 2 + direction as u32
+}
+
+/// Value of `DEVICES` for a device in `slot` (1 to [`MAX_DEVICES`]).
+#[must_use]
+pub const fn device_entry(ifindex: u32, slot: u32) -> u64 {
+    (ifindex as u64) << 32 | slot as u64
+}
+
+/// Names of the maps in the BPF object, as user space looks them up. Sizes of `FLOWS_*`,
+/// `FLOW_STATE` and of the rings may be changed before loading.
 pub mod map {
-    /// `ARRAY[65536]` of `DeviceSlot`-valued `u64`, indexed by `ifindex & 0xffff`:
-    /// high half the ifindex, low half slot + 1; 0 where no device is attached.
+    /// `ARRAY[DEVICES_SIZE]` of `u64`, indexed by `ifindex % DEVICES_SIZE`: a
+    /// [`device_entry`](super::device_entry), or 0 where no device is attached.
     pub const DEVICES: &str = "DEVICES";
-    /// `HASH<FlowKey, FlowEntry>`, preallocated, generation 0.
+    /// `HASH<FlowKey, FlowEntry>`, preallocated, of generations with an even number.
     pub const FLOWS_0: &str = "FLOWS_0";
-    /// `HASH<FlowKey, FlowEntry>`, preallocated, generation 1.
+    /// `HASH<FlowKey, FlowEntry>`, preallocated, of generations with an odd number.
     pub const FLOWS_1: &str = "FLOWS_1";
     /// `LRU_HASH<FlowKey, u64>`: sampling state that outlives a swap.
     pub const FLOW_STATE: &str = "FLOW_STATE";
-    /// `PERCPU_ARRAY<Totals>`, indexed by `(generation * MAX_DEVICES + slot) * 2 + direction`.
+    /// `PERCPU_ARRAY<Totals>`, indexed by [`totals_index`](super::totals_index).
     pub const TOTALS: &str = "TOTALS";
     /// `ARRAY[1]` of `Settings`.
     pub const SETTINGS: &str = "SETTINGS";
     /// `ARRAY[1]` of `u64`: the number of the generation that is counted into, from 1;
     /// its lowest bit selects the table.
     pub const EPOCH: &str = "EPOCH";
-    /// Sample rings: `ARRAY_OF_MAPS` of `RINGBUF`, indexed by CPU.
+    /// Sample rings: `ARRAY_OF_MAPS` of `RINGBUF`, indexed by CPU; user space puts them in.
     pub const RINGS: &str = "RINGS";
+    /// `LPM_TRIE<FilterPrefix, u8>`: addresses of the sampling filter.
+    pub const FILTER_ADDRS: &str = "FILTER_ADDRS";
+    /// `HASH<u16, u8>`: ports of the sampling filter.
+    pub const FILTER_PORTS: &str = "FILTER_PORTS";
+    /// `PERCPU_ARRAY[1]`, private to the programs: latch, token budgets, clock.
+    pub const CPU: &str = "CPU";
 }
 
 /// Names of the programs in the BPF object.

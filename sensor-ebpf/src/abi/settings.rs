@@ -8,8 +8,10 @@ pub mod mode {
     pub const SAMPLE_FULL: u32 = 2;
     /// Sample nothing.
     pub const SAMPLE_OFF: u32 = 4;
-    /// A sampling filter is set: sample only what it matches.
-    pub const SAMPLE_FILTER: u32 = 8;
+    /// Sample only packets from or to an address in `FILTER_ADDRS`.
+    pub const FILTER_ADDRESSES: u32 = 8;
+    /// Sample only packets from or to a port in `FILTER_PORTS`.
+    pub const FILTER_PORTS: u32 = 16;
 }
 
 /// What user space can change at run time, without detaching.
@@ -22,8 +24,32 @@ pub struct Settings {
     pub mode: u32,
     /// Sample the first so many packets of each flow.
     pub first_packets: u32,
-    /// Sample one in so many of the rest; 0 for none.
-    pub one_in: u32,
+    /// How often to sample the rest: see [`Settings::rest_below`].
+    pub rest_below: u32,
     /// Samples per CPU, class (`SampleClass`) and 10 ms.
     pub budget: [u32; 5],
+}
+
+impl Settings {
+    /// The value of the field `rest_below` that samples one packet in `one_in`; 0 samples none.
+    ///
+    /// The kernel has no cheap division: it multiplies a packet counter by a constant and samples
+    /// what falls below this share of 2^32.
+    #[must_use]
+    pub const fn rest_below(one_in: u32) -> u32 {
+        match u32::MAX.checked_div(one_in) {
+            Some(below) => below,
+            None => 0,
+        }
+    }
+}
+
+/// Key of `FILTER_ADDRS`, laid out as the kernel's LPM trie wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FilterPrefix {
+    /// Bits of `address` that count; an IPv4 prefix has 96 more.
+    pub prefix_len: u32,
+    /// As in `FlowKey`: IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
 }

@@ -1,0 +1,92 @@
+//! The maps; `abi::map` tells their meaning. Sizes are defaults: user space changes those of the
+//! flow tables, of `FLOW_STATE` and of the rings before it loads the object.
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    helpers::bpf_map_lookup_elem,
+    macros::btf_map,
+};
+use sensor_ebpf::abi::{
+    DEVICES_SIZE, FilterPrefix, FlowEntry, FlowKey, GENERATIONS, MAX_RINGS, Settings, TOTALS_SLOTS,
+    Totals,
+};
+
+#[btf_map]
+pub(super) static DEVICES: Array<u64, DEVICES_SIZE> = Array::new();
+
+#[btf_map]
+pub(super) static FLOWS_0: HashMap<FlowKey, FlowEntry, 65_536> = HashMap::new();
+
+#[btf_map]
+pub(super) static FLOWS_1: HashMap<FlowKey, FlowEntry, 65_536> = HashMap::new();
+
+#[btf_map]
+pub(super) static FLOW_STATE: LruHashMap<FlowKey, u64, 65_536> = LruHashMap::new();
+
+#[btf_map]
+pub(super) static TOTALS: PerCpuArray<Totals, { GENERATIONS * TOTALS_SLOTS * 2 }> =
+    PerCpuArray::new();
+
+#[btf_map]
+pub(super) static SETTINGS: Array<Settings, 1> = Array::new();
+
+#[btf_map]
+pub(super) static EPOCH: Array<u64, 1> = Array::new();
+
+#[btf_map]
+pub(super) static RINGS: ArrayOfMaps<RingBuf<u8, 262_144>, MAX_RINGS> = ArrayOfMaps::new();
+
+#[btf_map]
+pub(super) static FILTER_ADDRS: LpmTrie<[u8; 16], u8, 1024> = LpmTrie::new();
+
+#[btf_map]
+pub(super) static FILTER_PORTS: HashMap<u16, u8, 1024> = HashMap::new();
+
+#[btf_map]
+pub(super) static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();
+
+/// Key of `FILTER_ADDRS` for a look-up of a full address. The verifier wants every access to the
+/// stack aligned, and the address follows a field of four bytes.
+#[repr(C, align(8))]
+struct FilterKey {
+    _pad: u32,
+    prefix: FilterPrefix,
+}
+
+/// Whether the sampling filter holds a prefix of `address`.
+#[inline(always)]
+pub(super) fn in_filter(address: [u8; 16]) -> bool {
+    let key = FilterKey {
+        _pad: 0,
+        prefix: FilterPrefix {
+            prefix_len: 128,
+            address,
+        },
+    };
+    // SAFETY: the map's key is laid out as `FilterPrefix`.
+    let found = unsafe {
+        bpf_map_lookup_elem(
+            (&raw const FILTER_ADDRS).cast_mut().cast(),
+            (&raw const key.prefix).cast(),
+        )
+    };
+    !found.is_null()
+}
+
+/// What a CPU keeps between packets. Programs of one direction never interrupt one another on a
+/// CPU; see `docs/dataplane.md` for what happens where two directions do.
+#[repr(C)]
+pub(super) struct Cpu {
+    /// Generation whose table this CPU has found full, or 0.
+    pub(super) full_epoch: u64,
+    /// `jiffies` when `now_ns` was read.
+    pub(super) jiffies: u64,
+    /// The coarse monotonic clock at that tick.
+    pub(super) now_ns: u64,
+    /// Which 10 ms `spent` belongs to.
+    pub(super) window: u64,
+    /// Tokens spent in this window, by `SampleClass`.
+    pub(super) spent: [u32; 5],
+    /// Records since the last wake-up.
+    pub(super) unnotified: u32,
+}

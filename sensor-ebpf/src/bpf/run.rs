@@ -1,0 +1,114 @@
+//! What one run of a program knows of itself.
+
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
+use sensor_ebpf::{
+    abi::{DEVICES_SIZE, Direction, FlowKey, Settings, Totals, UnparsedReason, totals_index},
+    parse::{Headers, Unkeyed},
+};
+
+use super::{
+    count,
+    maps::{CPU, Cpu, DEVICES, EPOCH, SETTINGS, TOTALS},
+    sample::{self, Wanted},
+};
+
+/// One packet on its way through a program.
+pub(super) struct Run {
+    /// Read once: flow table and totals of one packet belong to the same generation.
+    pub(super) epoch: u64,
+    pub(super) ifindex: u32,
+    pub(super) direction: Direction,
+    /// Wire bytes without FCS.
+    pub(super) bytes: u64,
+    /// Packets that this run stands for.
+    pub(super) packets: u64,
+    /// Whether the device has a slot of its own in the totals.
+    pub(super) known_device: bool,
+    pub(super) totals: &'static mut Totals,
+    pub(super) cpu: &'static mut Cpu,
+    pub(super) settings: &'static Settings,
+}
+
+impl Run {
+    /// Counts the run, before anything else. `None` cannot happen: all look-ups are within
+    /// arrays, but the verifier wants to see it handled.
+    #[inline(always)]
+    pub(super) fn begin(
+        ifindex: u32,
+        direction: Direction,
+        packets: u64,
+        bytes: u64,
+    ) -> Option<Self> {
+        let epoch = *EPOCH.get(0)?;
+        let device = *DEVICES.get(ifindex % DEVICES_SIZE as u32)?;
+        let known_device = device >> 32 == u64::from(ifindex) && device != 0;
+        let slot = if known_device { device as u32 } else { 0 };
+        // SAFETY: the value belongs to this CPU, and no other program of this direction runs on
+        // it before this one ends.
+        let totals = unsafe { &mut *TOTALS.get_ptr_mut(totals_index(epoch, slot, direction))? };
+        totals.runs += packets;
+        totals.bytes += bytes;
+        // SAFETY: as above; see `Cpu`.
+        let cpu = unsafe { &mut *CPU.get_ptr_mut(0)? };
+        let settings = SETTINGS.get(0)?;
+        Some(Self {
+            epoch,
+            ifindex,
+            direction,
+            bytes,
+            packets,
+            known_device,
+            totals,
+            cpu,
+            settings,
+        })
+    }
+
+    /// Books the packet under exactly one term of the law of accounting, and decides whether a
+    /// sample of it is wanted.
+    #[inline(always)]
+    pub(super) fn account(
+        &mut self,
+        key: &FlowKey,
+        parsed: Result<Headers, Unkeyed>,
+    ) -> Option<Wanted> {
+        let headers = match parsed {
+            Ok(headers) if self.known_device => headers,
+            Ok(_) => return self.unparsed(UnparsedReason::UnknownDevice),
+            Err(Unkeyed::NonIp) => {
+                self.totals.non_ip += self.packets;
+                self.totals.non_ip_bytes += self.bytes;
+                return sample::of_unkeyed(self.settings);
+            }
+            Err(Unkeyed::Unparsed(reason)) => return self.unparsed(reason),
+        };
+        let entry = count::flow(self, key, headers.tcp_flags);
+        sample::of_flow(self, key, headers.tcp_flags, entry)
+    }
+
+    #[inline(always)]
+    fn unparsed(&mut self, reason: UnparsedReason) -> Option<Wanted> {
+        let at = reason as usize;
+        if let Some(packets) = self.totals.unparsed.get_mut(at)
+            && let Some(bytes) = self.totals.unparsed_bytes.get_mut(at)
+        {
+            *packets += self.packets;
+            *bytes += self.bytes;
+        }
+        sample::of_unkeyed(self.settings)
+    }
+
+    /// The coarse monotonic clock. It moves with the tick only, as `jiffies` does, which costs
+    /// one load instead of a call: the clock is read where `jiffies` has moved.
+    #[inline(always)]
+    pub(super) fn now_ns(&mut self) -> u64 {
+        // SAFETY: the helpers have no preconditions.
+        let jiffies = unsafe { bpf_jiffies64() };
+        if self.cpu.jiffies != jiffies {
+            self.cpu.jiffies = jiffies;
+            // SAFETY: the helpers have no preconditions.
+            self.cpu.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+        }
+        self.cpu.now_ns
+    }
+}
