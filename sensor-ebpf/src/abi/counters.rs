@@ -94,3 +94,21 @@ pub struct Totals {
     pub transmitted: u64,
     pub transmitted_bytes: u64,
 }
+
+impl Totals {
+    /// Packets with the verdict "pass".
+    #[must_use]
+    pub const fn passed(&self) -> u64 {
+        self.runs
+            .wrapping_sub(self.dropped)
+            .wrapping_sub(self.transmitted)
+    }
+
+    /// Bytes of [`passed`](Self::passed).
+    #[must_use]
+    pub const fn passed_bytes(&self) -> u64 {
+        self.bytes
+            .wrapping_sub(self.dropped_bytes)
+            .wrapping_sub(self.transmitted_bytes)
+    }
+}

@@ -67,7 +67,7 @@ pub(super) const METRICS: &[Metric] = &[
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
                 let totals = &device.ingress.totals;
-                out.add(&[name, "pass"], totals.passed);
+                out.add(&[name, "pass"], totals.passed());
                 out.add(&[name, "drop"], totals.dropped);
                 out.add(&[name, "tx"], totals.transmitted);
             }
@@ -81,7 +81,7 @@ pub(super) const METRICS: &[Metric] = &[
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
                 let totals = &device.ingress.totals;
-                out.add(&[name, "pass"], totals.passed_bytes);
+                out.add(&[name, "pass"], totals.passed_bytes());
                 out.add(&[name, "drop"], totals.dropped_bytes);
                 out.add(&[name, "tx"], totals.transmitted_bytes);
             }
