@@ -92,7 +92,7 @@ impl Sampling {
                 SamplingMode::Off => mode::SAMPLE_OFF,
             },
             first_packets: self.first_packets,
-            one_in: self.one_in,
+            rest_below: Settings::rest_below(self.one_in),
             budget: [first, dns, control, rest, full],
         }
     }
