@@ -1,5 +1,9 @@
 //! Every test that crosses a module boundary, in one binary.
-#![expect(clippy::tests_outside_test_module, reason = "this binary has nothing but tests")]
+#![expect(
+    clippy::tests_outside_test_module,
+    reason = "this binary has nothing but tests"
+)]
 
+mod daemon;
 mod e2e;
 mod kernel;

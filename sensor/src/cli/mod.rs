@@ -5,6 +5,7 @@
 mod ask;
 mod completions;
 mod config;
+mod doctor;
 mod read;
 mod run;
 mod table;
@@ -43,6 +44,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Run the engine over captures: a summary, or EVE JSON Lines
     Read(read::ReadArgs),
+    /// Would it run here, and what is in the way?
+    Doctor(doctor::DoctorArgs),
     /// Is the running sensor well?
     Status(ask::Common),
     /// The running sensor's live flows, largest first
@@ -74,6 +77,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Read(args) => read::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Status(common) => ask::status(&common),
         Command::Flows(args) => ask::flows(&args),
         Command::Stats(common) => ask::stats(&common),

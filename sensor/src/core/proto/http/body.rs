@@ -52,7 +52,10 @@ impl Framing {
                     }
                 }
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+                let last = value
+                    .rsplit(|&byte| byte == b',')
+                    .next()
+                    .unwrap_or_default();
                 if trim(last).eq_ignore_ascii_case(b"chunked") {
                     framing.chunked = true;
                 } else if !trim(last).eq_ignore_ascii_case(b"identity") {
@@ -77,7 +80,9 @@ impl Framing {
 
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+    digits
+        .then(|| std::str::from_utf8(text).ok()?.parse().ok())
+        .flatten()
 }
 
 /// What one look at the body gave.
@@ -98,14 +103,23 @@ impl Body {
     pub(super) fn take(&mut self, data: &[u8]) -> Step {
         let bounded = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
         match self {
-            Self::UntilClose => Step::More { consumed: data.len(), data: data.len() },
+            Self::UntilClose => Step::More {
+                consumed: data.len(),
+                data: data.len(),
+            },
             Self::Length(left) => {
                 let consumed = bounded(*left);
                 *left -= consumed as u64;
                 if *left == 0 {
-                    Step::End { consumed, data: consumed }
+                    Step::End {
+                        consumed,
+                        data: consumed,
+                    }
                 } else {
-                    Step::More { consumed, data: consumed }
+                    Step::More {
+                        consumed,
+                        data: consumed,
+                    }
                 }
             }
             Self::Chunked(Chunk::Data(left)) => {
@@ -114,11 +128,18 @@ impl Body {
                 if *left == 0 {
                     *self = Self::Chunked(Chunk::DataEnd);
                 }
-                Step::More { consumed, data: consumed }
+                Step::More {
+                    consumed,
+                    data: consumed,
+                }
             }
             Self::Chunked(chunk) => {
                 let Some(end) = memchr(b'\n', data) else {
-                    return if data.len() > MAX_LINE { Step::Broken } else { Step::Need };
+                    return if data.len() > MAX_LINE {
+                        Step::Broken
+                    } else {
+                        Step::Need
+                    };
                 };
                 let line = trim(data.get(..end).unwrap_or_default());
                 let consumed = end + 1;
@@ -156,5 +177,7 @@ impl Body {
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let size = trim(line.split(|&byte| byte == b';').next().unwrap_or_default());
     let digits = !size.is_empty() && size.len() <= 15 && size.iter().all(u8::is_ascii_hexdigit);
-    digits.then(|| u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()).flatten()
+    digits
+        .then(|| u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok())
+        .flatten()
 }

@@ -36,11 +36,43 @@ const MAX_PENDING: usize = 512;
 
 /// Methods of RFC 9110, RFC 5789, WebDAV (RFC 4918, 3253, 3648, 3744, 5323) and common others.
 const METHODS: &[&[u8]] = &[
-    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT",
-    b"SEARCH", b"CHECKOUT", b"CHECKIN", b"MERGE", b"MKACTIVITY", b"VERSION-CONTROL", b"PURGE",
-    b"SUBSCRIBE", b"UNSUBSCRIBE", b"NOTIFY", b"M-SEARCH", b"BPROPFIND", b"POLL", b"TRACK",
-    b"RPC_IN_DATA", b"RPC_OUT_DATA", b"INVALID", b"DEBUG", b"INDEX", b"X-MS-ENUMATTS",
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"CHECKOUT",
+    b"CHECKIN",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"VERSION-CONTROL",
+    b"PURGE",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"NOTIFY",
+    b"M-SEARCH",
+    b"BPROPFIND",
+    b"POLL",
+    b"TRACK",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+    b"INVALID",
+    b"DEBUG",
+    b"INDEX",
+    b"X-MS-ENUMATTS",
 ];
 
 /// The protocol; see [`Protocol`].
@@ -71,7 +103,11 @@ impl Protocol for Http {
         }
         let Some(end) = data.iter().take(24).position(|&byte| byte == b' ') else {
             let token = data.iter().take(24).all(|&byte| is_token(byte));
-            return if token && data.len() < 24 { Probe::Unsure } else { Probe::NotForUs };
+            return if token && data.len() < 24 {
+                Probe::Unsure
+            } else {
+                Probe::NotForUs
+            };
         };
         let (method, rest) = data.split_at(end);
         if !method.iter().all(|&byte| is_token(byte)) || method.is_empty() {
@@ -106,11 +142,14 @@ impl Protocol for Http {
 
 /// RFC 9110 section 5.6.2.
 const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 fn status_code(text: &[u8]) -> Option<u16> {
-    let text = (text.len() == 3).then(|| std::str::from_utf8(text).ok()).flatten()?;
+    let text = (text.len() == 3)
+        .then(|| std::str::from_utf8(text).ok())
+        .flatten()?;
     text.parse().ok().filter(|code| (100..1000).contains(code))
 }
 
@@ -150,7 +189,11 @@ enum Next {
 
 impl HttpParser {
     fn kind(&self, side: Side) -> Kind {
-        if self.client == Some(side) { Kind::Request } else { Kind::Response }
+        if self.client == Some(side) {
+            Kind::Request
+        } else {
+            Kind::Response
+        }
     }
 
     fn new_transaction(&mut self, mut transaction: Transaction, ctx: &mut Context<'_>) {
@@ -170,11 +213,19 @@ impl HttpParser {
         let client = self.client.unwrap_or(Side::Originator);
         let extra = transaction.extra();
         let http = Box::new(transaction.http);
-        ctx.event_with(client, Some(transaction.id), event::Body::Http { http }, extra);
+        ctx.event_with(
+            client,
+            Some(transaction.id),
+            event::Body::Http { http },
+            extra,
+        );
     }
 
     fn emit_complete(&mut self, ctx: &mut Context<'_>) {
-        while let Some(first) = self.pending.pop_front_if(|tx| tx.request_done && tx.response_done) {
+        while let Some(first) = self
+            .pending
+            .pop_front_if(|tx| tx.request_done && tx.response_done)
+        {
             self.emit(first, ctx);
         }
     }
@@ -187,19 +238,56 @@ impl HttpParser {
         let answered = self.answered().map(|transaction| transaction.id);
         let tx_id = answered.filter(|_| !request).or(Some(count));
         for (happened, names) in [
-            (head.missing_colon, ["REQUEST_FIELD_MISSING_COLON", "RESPONSE_FIELD_MISSING_COLON"]),
-            (head.folded, ["REQUEST_HEADER_FOLDED", "RESPONSE_HEADER_FOLDED"]),
-            (framing.duplicate_length, ["DUPLICATE_CONTENT_LENGTH_FIELD_IN_REQUEST", "DUPLICATE_CONTENT_LENGTH_FIELD_IN_RESPONSE"]),
-            (framing.invalid_length, ["INVALID_CONTENT_LENGTH_FIELD_IN_REQUEST", "INVALID_CONTENT_LENGTH_FIELD_IN_RESPONSE"]),
-            (framing.invalid_encoding, ["INVALID_TRANSFER_ENCODING_VALUE_IN_REQUEST", "INVALID_TRANSFER_ENCODING_VALUE_IN_RESPONSE"]),
-            (framing.chunked && framing.length.is_some(), ["AMBIGUOUS_FRAMING_IN_REQUEST", "AMBIGUOUS_FRAMING_IN_RESPONSE"]),
+            (
+                head.missing_colon,
+                [
+                    "REQUEST_FIELD_MISSING_COLON",
+                    "RESPONSE_FIELD_MISSING_COLON",
+                ],
+            ),
+            (
+                head.folded,
+                ["REQUEST_HEADER_FOLDED", "RESPONSE_HEADER_FOLDED"],
+            ),
+            (
+                framing.duplicate_length,
+                [
+                    "DUPLICATE_CONTENT_LENGTH_FIELD_IN_REQUEST",
+                    "DUPLICATE_CONTENT_LENGTH_FIELD_IN_RESPONSE",
+                ],
+            ),
+            (
+                framing.invalid_length,
+                [
+                    "INVALID_CONTENT_LENGTH_FIELD_IN_REQUEST",
+                    "INVALID_CONTENT_LENGTH_FIELD_IN_RESPONSE",
+                ],
+            ),
+            (
+                framing.invalid_encoding,
+                [
+                    "INVALID_TRANSFER_ENCODING_VALUE_IN_REQUEST",
+                    "INVALID_TRANSFER_ENCODING_VALUE_IN_RESPONSE",
+                ],
+            ),
+            (
+                framing.chunked && framing.length.is_some(),
+                [
+                    "AMBIGUOUS_FRAMING_IN_REQUEST",
+                    "AMBIGUOUS_FRAMING_IN_RESPONSE",
+                ],
+            ),
         ] {
             if happened {
                 ctx.anomaly(side, tx_id, names[usize::from(!request)]);
             }
         }
         let line = memchr(b'\n', data).map_or(data.len(), |end| end + 1);
-        ctx.buffer(side, HEADER, data.get(line..head.length).unwrap_or_default());
+        ctx.buffer(
+            side,
+            HEADER,
+            data.get(line..head.length).unwrap_or_default(),
+        );
         if request {
             self.on_request(side, head, framing, ctx);
             Next::Go
@@ -232,10 +320,18 @@ impl HttpParser {
 
     /// The oldest transaction whose response is not complete.
     fn answered(&mut self) -> Option<&mut Transaction> {
-        self.pending.iter_mut().find(|transaction| !transaction.response_done)
+        self.pending
+            .iter_mut()
+            .find(|transaction| !transaction.response_done)
     }
 
-    fn on_response(&mut self, side: Side, head: &Head<'_>, framing: Framing, ctx: &mut Context<'_>) -> Next {
+    fn on_response(
+        &mut self,
+        side: Side,
+        head: &Head<'_>,
+        framing: Framing,
+        ctx: &mut Context<'_>,
+    ) -> Next {
         ctx.buffer(side, STATUS, head.start[1]);
         let code = status_code(head.start[1]);
         if matches!(code, Some(100 | 102..200)) {
@@ -243,8 +339,15 @@ impl HttpParser {
             return Next::Go;
         }
         if self.answered().is_none() {
-            ctx.anomaly(side, Some(self.count), "UNABLE_TO_MATCH_RESPONSE_TO_REQUEST");
-            let unseen = Transaction { request_done: true, ..Transaction::default() };
+            ctx.anomaly(
+                side,
+                Some(self.count),
+                "UNABLE_TO_MATCH_RESPONSE_TO_REQUEST",
+            );
+            let unseen = Transaction {
+                request_done: true,
+                ..Transaction::default()
+            };
             self.new_transaction(unseen, ctx);
         }
         let dump = self.dump_headers;
@@ -285,7 +388,15 @@ impl HttpParser {
         let kind = self.kind(side);
         let framed = matches!(body, Body::Chunked(_));
         let step = body.take(data);
-        let (Step::More { consumed, data: content } | Step::End { consumed, data: content }) = step else {
+        let (Step::More {
+            consumed,
+            data: content,
+        }
+        | Step::End {
+            consumed,
+            data: content,
+        }) = step
+        else {
             return step;
         };
         let content = data.get(..content).unwrap_or_default();
@@ -320,13 +431,23 @@ impl HttpParser {
     }
 
     /// One message head from the start of `data`, or how to go on without.
-    fn at_head(&mut self, side: Side, data: &[u8], ended: bool, ctx: &mut Context<'_>) -> Result<(usize, Next), Progress> {
+    fn at_head(
+        &mut self,
+        side: Side,
+        data: &[u8],
+        ended: bool,
+        ctx: &mut Context<'_>,
+    ) -> Result<(usize, Next), Progress> {
         let kind = self.kind(side);
         let simple = kind == Kind::Response && self.answered().is_some_and(|tx| tx.simple);
         if kind == Kind::Response && !b"HTTP/".starts_with(data.get(..5).unwrap_or(data)) {
             // An HTTP/0.9 response, or something that only looks like a response to its browser.
             if !simple {
-                ctx.anomaly(side, self.answered().map(|tx| tx.id), "RESPONSE_INVALID_PROTOCOL");
+                ctx.anomaly(
+                    side,
+                    self.answered().map(|tx| tx.id),
+                    "RESPONSE_INVALID_PROTOCOL",
+                );
             }
             if let Some(transaction) = self.answered() {
                 transaction.response_started = true;
@@ -337,7 +458,10 @@ impl HttpParser {
             return Ok((0, Next::Go));
         }
         let Some(head) = head(data, kind, ended) else {
-            return Err(Progress::Need { consumed: 0, bytes: data.len() + 1 });
+            return Err(Progress::Need {
+                consumed: 0,
+                bytes: data.len() + 1,
+            });
         };
         if head.start[1].is_empty() && kind == Kind::Request {
             ctx.anomaly(side, Some(self.count), "REQUEST_LINE_INVALID");
@@ -365,24 +489,46 @@ impl HttpParser {
                     let step = self.on_body(side, &mut body, rest, ctx);
                     self.state[side as usize] = State::Body(body);
                     match step {
-                        Step::More { consumed: bytes, .. } => consumed += bytes,
-                        Step::End { consumed: bytes, .. } => {
+                        Step::More {
+                            consumed: bytes, ..
+                        } => consumed += bytes,
+                        Step::End {
+                            consumed: bytes, ..
+                        } => {
                             consumed += bytes;
                             self.end_of_body(side, ctx);
                         }
-                        Step::Need => return Progress::Need { consumed, bytes: rest.len() + 1 },
+                        Step::Need => {
+                            return Progress::Need {
+                                consumed,
+                                bytes: rest.len() + 1,
+                            };
+                        }
                         Step::Broken => {
                             let request = self.kind(side) == Kind::Request;
-                            let name = if request { "INVALID_REQUEST_CHUNK_LEN" } else { "INVALID_RESPONSE_CHUNK_LEN" };
+                            let name = if request {
+                                "INVALID_REQUEST_CHUNK_LEN"
+                            } else {
+                                "INVALID_RESPONSE_CHUNK_LEN"
+                            };
                             ctx.anomaly(side, None, name);
                             // As a browser would: what follows is content.
-                            self.state[side as usize] = if request { State::Resync } else { State::Body(Body::UntilClose) };
+                            self.state[side as usize] = if request {
+                                State::Resync
+                            } else {
+                                State::Body(Body::UntilClose)
+                            };
                         }
                     }
                 }
-                State::Resync if !self.resumes(side, rest) => return Progress::Consumed(data.len()),
+                State::Resync if !self.resumes(side, rest) => {
+                    return Progress::Consumed(data.len());
+                }
                 State::Resync | State::Head => {
-                    let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                    let blank = rest
+                        .iter()
+                        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                        .count();
                     if blank > 0 {
                         consumed += blank;
                         continue;
@@ -391,7 +537,9 @@ impl HttpParser {
                         Ok((bytes, Next::Go)) => consumed += bytes,
                         Ok((bytes, Next::Handover)) => return Progress::Handover(consumed + bytes),
                         Ok((_, Next::Done)) => return Progress::Done,
-                        Err(Progress::Need { bytes, .. }) => return Progress::Need { consumed, bytes },
+                        Err(Progress::Need { bytes, .. }) => {
+                            return Progress::Need { consumed, bytes };
+                        }
                         Err(other) => return other,
                     }
                 }
@@ -403,7 +551,10 @@ impl HttpParser {
     fn resumes(&self, side: Side, data: &[u8]) -> bool {
         match self.kind(side) {
             Kind::Response => data.starts_with(b"HTTP/1."),
-            Kind::Request => METHODS.iter().any(|&method| data.strip_prefix(method).is_some_and(|rest| rest.starts_with(b" "))),
+            Kind::Request => METHODS.iter().any(|&method| {
+                data.strip_prefix(method)
+                    .is_some_and(|rest| rest.starts_with(b" "))
+            }),
         }
     }
 

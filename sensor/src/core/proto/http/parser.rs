@@ -51,22 +51,31 @@ pub(super) fn head(data: &[u8], kind: Kind, ended: bool) -> Option<Head<'_>> {
         Kind::Response => {
             let mut response = httparse::Response::new(&mut fields);
             config.parse_response(&mut response, data).map(|status| {
-                let line = data.get(..memchr(b'\n', data).unwrap_or(0)).unwrap_or_default();
+                let line = data
+                    .get(..memchr(b'\n', data).unwrap_or(0))
+                    .unwrap_or_default();
                 (status, words(trim(line)), collect(response.headers))
             })
         }
     };
     match strict {
-        Ok((httparse::Status::Complete(length), start, fields)) => {
-            Some(Head { start, fields, length, missing_colon: false, folded: false })
-        }
+        Ok((httparse::Status::Complete(length), start, fields)) => Some(Head {
+            start,
+            fields,
+            length,
+            missing_colon: false,
+            folded: false,
+        }),
         Ok((httparse::Status::Partial, ..)) if !ended => None,
         Ok(_) | Err(_) => lenient(data, ended),
     }
 }
 
 fn collect<'a>(headers: &[httparse::Header<'a>]) -> Vec<(&'a [u8], &'a [u8])> {
-    headers.iter().map(|header| (header.name.as_bytes(), header.value)).collect()
+    headers
+        .iter()
+        .map(|header| (header.name.as_bytes(), header.value))
+        .collect()
 }
 
 const fn version(minor: Option<u8>) -> &'static [u8] {
@@ -91,7 +100,10 @@ fn lenient(data: &[u8], ended: bool) -> Option<Head<'_>> {
         folded: false,
     };
     // Empty lines before the start line are ignored (RFC 9112 section 2.2).
-    let first = lines.by_ref().find(|line| !line.is_empty()).unwrap_or_default();
+    let first = lines
+        .by_ref()
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
     head.start = words(first);
     for line in lines.filter(|line| !line.is_empty()) {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
@@ -100,7 +112,8 @@ fn lenient(data: &[u8], ended: bool) -> Option<Head<'_>> {
             break;
         } else if let Some(colon) = memchr(b':', line) {
             let (name, value) = line.split_at(colon);
-            head.fields.push((trim(name), trim(value.get(1..).unwrap_or_default())));
+            head.fields
+                .push((trim(name), trim(value.get(1..).unwrap_or_default())));
         } else {
             head.missing_colon = true;
         }
@@ -134,12 +147,22 @@ fn end_of_head(data: &[u8]) -> Option<usize> {
 /// The three parts of a start line; the last one is the rest of it.
 fn words(line: &[u8]) -> [&[u8]; 3] {
     let split = |text: &'_ [u8]| -> (usize, usize) {
-        let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
-        let blank = text.iter().skip(end).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let end = text
+            .iter()
+            .position(|byte| matches!(byte, b' ' | b'\t'))
+            .unwrap_or(text.len());
+        let blank = text
+            .iter()
+            .skip(end)
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
         (end, end + blank)
     };
     let (end, next) = split(line);
-    let (first, rest) = (line.get(..end).unwrap_or_default(), line.get(next..).unwrap_or_default());
+    let (first, rest) = (
+        line.get(..end).unwrap_or_default(),
+        line.get(next..).unwrap_or_default(),
+    );
     // A target may contain blanks: in a request, the version is behind the last one.
     if let Some(version) = memmem::rfind(rest, b" HTTP/") {
         let target = trim(rest.get(..version).unwrap_or_default());
@@ -149,7 +172,11 @@ fn words(line: &[u8]) -> [&[u8]; 3] {
         return [first, trim(rest), b""];
     }
     let (end, next) = split(rest);
-    [first, rest.get(..end).unwrap_or_default(), rest.get(next..).unwrap_or_default()]
+    [
+        first,
+        rest.get(..end).unwrap_or_default(),
+        rest.get(next..).unwrap_or_default(),
+    ]
 }
 
 pub(super) const fn trim(text: &[u8]) -> &[u8] {

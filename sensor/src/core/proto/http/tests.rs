@@ -23,7 +23,10 @@ fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
         let buffer: &mut Vec<u8> = &mut waiting[*side as usize];
         buffer.extend_from_slice(piece);
         match parser.on_data(*side, &Bytes::copy_from_slice(buffer), &mut ctx) {
-            Progress::Consumed(bytes) | Progress::Need { consumed: bytes, .. } => {
+            Progress::Consumed(bytes)
+            | Progress::Need {
+                consumed: bytes, ..
+            } => {
                 buffer.drain(..bytes);
             }
             _ => break 'pieces,
@@ -41,10 +44,17 @@ fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
 fn transactions(events: &[Event]) -> Vec<&event::Http> {
     let http = |event: &'_ Event| matches!(event.body, event::Body::Http { .. });
     let body = |event| match event {
-        &Event { body: event::Body::Http { ref http }, .. } => &**http,
+        &Event {
+            body: event::Body::Http { ref http },
+            ..
+        } => &**http,
         _ => unreachable!(),
     };
-    events.iter().filter(|event| http(event)).map(body).collect()
+    events
+        .iter()
+        .filter(|event| http(event))
+        .map(body)
+        .collect()
 }
 
 fn anomalies(events: &[Event]) -> Vec<&'static str> {
@@ -57,8 +67,10 @@ fn anomalies(events: &[Event]) -> Vec<&'static str> {
 
 use Side::{Originator as C, Responder as S};
 
-const GET: &[u8] = b"GET /hello.txt HTTP/1.1\r\nUser-Agent: curl/7.64.1\r\nHost: WWW.Example.com:8080\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello";
+const GET: &[u8] =
+    b"GET /hello.txt HTTP/1.1\r\nUser-Agent: curl/7.64.1\r\nHost: WWW.Example.com:8080\r\n\r\n";
+const OK: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello";
 
 #[test]
 fn a_request_and_its_response_are_one_event() {
@@ -86,9 +98,17 @@ fn pieces_of_any_size_give_the_same() {
 #[test]
 fn pipelined_requests_keep_their_order() {
     let twice = [GET, b"HEAD /2 HTTP/1.1\r\nHost: b\r\n\r\n", GET].concat();
-    let answers = [OK, b"HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\n", OK].concat();
+    let answers = [
+        OK,
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\n",
+        OK,
+    ]
+    .concat();
     let events = run(&[(C, &twice), (S, &answers)], false);
-    let status: Vec<_> = transactions(&events).iter().map(|http| (http.status, http.length)).collect();
+    let status: Vec<_> = transactions(&events)
+        .iter()
+        .map(|http| (http.status, http.length))
+        .collect();
     assert_eq!(status, [(Some(200), 5), (Some(404), 0), (Some(200), 5)]);
     assert_eq!(events[2].tx_id, Some(2));
 }
@@ -98,7 +118,11 @@ fn chunks_count_as_transferred() {
     let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nWiki\r\n5;x=y\r\npedia\r\n0\r\nTrailer: x\r\n\r\n";
     let events = run(&[(C, GET), (S, answer), (C, GET), (S, OK)], false);
     let http = transactions(&events);
-    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let head = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap()
+        + 4;
     assert_eq!(http[0].length, (answer.len() - head) as u64);
     assert_eq!(http[1].length, 5);
 }
@@ -107,10 +131,20 @@ fn chunks_count_as_transferred() {
 fn interim_and_bodiless_responses() {
     let post = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
     let events = run(
-        &[(C, post), (S, b"HTTP/1.1 100 Continue\r\n\r\n"), (C, b"abc"), (S, b"HTTP/1.1 204 No Content\r\n\r\n"), (C, GET), (S, OK)],
+        &[
+            (C, post),
+            (S, b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (C, b"abc"),
+            (S, b"HTTP/1.1 204 No Content\r\n\r\n"),
+            (C, GET),
+            (S, OK),
+        ],
         false,
     );
-    let status: Vec<_> = transactions(&events).iter().map(|http| http.status).collect();
+    let status: Vec<_> = transactions(&events)
+        .iter()
+        .map(|http| http.status)
+        .collect();
     assert_eq!(status, [Some(204), Some(200)]);
     assert_eq!(events[0].extra.as_ref().unwrap().request_length, Some(3));
 }
@@ -131,10 +165,28 @@ fn an_unanswered_request_is_reported_at_the_end() {
 #[test]
 fn connect_hands_over_once_it_is_granted() {
     let connect = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
-    let granted = run(&[(C, connect), (S, b"HTTP/1.1 200 Connection established\r\n\r\n"), (C, b"\x16\x03\x01")], false);
+    let granted = run(
+        &[
+            (C, connect),
+            (S, b"HTTP/1.1 200 Connection established\r\n\r\n"),
+            (C, b"\x16\x03\x01"),
+        ],
+        false,
+    );
     assert_eq!(granted.len(), 1);
-    assert_eq!(transactions(&granted)[0].hostname, Some("example.com".into()));
-    let refused = run(&[(C, connect), (S, b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"), (C, GET), (S, OK)], false);
+    assert_eq!(
+        transactions(&granted)[0].hostname,
+        Some("example.com".into())
+    );
+    let refused = run(
+        &[
+            (C, connect),
+            (S, b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"),
+            (C, GET),
+            (S, OK),
+        ],
+        false,
+    );
     assert_eq!(transactions(&refused).len(), 2);
 }
 
@@ -143,7 +195,10 @@ fn lenient_where_browsers_are() {
     let request = b"GET /a b HTTP/1.1\nHost: x\nno colon here\nX-Folded: a\n b\n\n";
     let events = run(&[(C, request), (S, OK)], false);
     assert_eq!(transactions(&events)[0].url, Some("/a b".into()));
-    assert_eq!(anomalies(&events), ["REQUEST_FIELD_MISSING_COLON", "REQUEST_HEADER_FOLDED"]);
+    assert_eq!(
+        anomalies(&events),
+        ["REQUEST_FIELD_MISSING_COLON", "REQUEST_HEADER_FOLDED"]
+    );
 }
 
 #[test]
@@ -158,20 +213,34 @@ fn http_0_9_has_neither_head() {
 fn ambiguous_framing_is_an_anomaly() {
     let request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let events = run(&[(C, request), (S, OK)], false);
-    assert_eq!(anomalies(&events), ["DUPLICATE_CONTENT_LENGTH_FIELD_IN_REQUEST", "AMBIGUOUS_FRAMING_IN_REQUEST"]);
+    assert_eq!(
+        anomalies(&events),
+        [
+            "DUPLICATE_CONTENT_LENGTH_FIELD_IN_REQUEST",
+            "AMBIGUOUS_FRAMING_IN_REQUEST"
+        ]
+    );
 }
 
 #[test]
 fn a_response_alone_is_reported_from_the_client() {
     let events = run(&[(S, OK)], true);
     assert_eq!(anomalies(&events), ["UNABLE_TO_MATCH_RESPONSE_TO_REQUEST"]);
-    let http = events.iter().find(|event| matches!(event.body, event::Body::Http { .. })).unwrap();
+    let http = events
+        .iter()
+        .find(|event| matches!(event.body, event::Body::Http { .. }))
+        .unwrap();
     assert_eq!((http.src_port, http.dest_port), (Some(40000), Some(80)));
 }
 
 #[test]
 fn probes_requests_and_responses_only() {
-    let hint = ProbeHint { side: C, originator_port: 1, responder_port: 2, transport: Transport::Stream };
+    let hint = ProbeHint {
+        side: C,
+        originator_port: 1,
+        responder_port: 2,
+        transport: Transport::Stream,
+    };
     for (data, expected) in [
         (GET, Probe::Certain),
         (OK, Probe::Certain),

@@ -31,7 +31,10 @@ fn some(bytes: &[u8]) -> Option<Text> {
 }
 
 fn headers(head: &Head<'_>) -> Vec<Header> {
-    let header = |(name, value): &(&[u8], &[u8])| Header { name: text(name), value: text(value) };
+    let header = |(name, value): &(&[u8], &[u8])| Header {
+        name: text(name),
+        value: text(value),
+    };
     head.fields.iter().map(header).collect()
 }
 
@@ -39,7 +42,10 @@ impl Transaction {
     /// The transaction that `head` requests. With `dump`, all its fields are kept.
     pub(super) fn request(id: u64, head: &Head<'_>, dump: bool) -> Self {
         let [method, target, version] = head.start;
-        let mut transaction = Self { id, ..Self::default() };
+        let mut transaction = Self {
+            id,
+            ..Self::default()
+        };
         let http = &mut transaction.http;
         http.http_method = some(method);
         http.url = some(target);
@@ -91,7 +97,8 @@ impl Transaction {
                     http.http_content_type.get_or_insert_with(|| text(media));
                 }
                 13 if name.eq_ignore_ascii_case(b"content-range") => {
-                    http.content_range.get_or_insert_with(|| content_range(value));
+                    http.content_range
+                        .get_or_insert_with(|| content_range(value));
                 }
                 _ => {}
             }
@@ -125,7 +132,9 @@ fn authority<'a>(method: &[u8], target: &'a [u8]) -> Option<&'a [u8]> {
     if !target.get(..scheme)?.iter().all(u8::is_ascii_alphabetic) {
         return None;
     }
-    let authority = rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()?;
+    let authority = rest
+        .split(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .next()?;
     authority.rsplit(|&byte| byte == b'@').next()
 }
 
@@ -139,14 +148,24 @@ fn host_and_port(host: &[u8]) -> (&[u8], Option<u16>) {
         return (host, None);
     }
     let port = std::str::from_utf8(port.get(1..).unwrap_or_default());
-    (trim(name), port.ok().and_then(|port| port.trim().parse().ok()))
+    (
+        trim(name),
+        port.ok().and_then(|port| port.trim().parse().ok()),
+    )
 }
 
 /// `bytes START-END/SIZE`, where each may be `*` (RFC 9110 section 14.4).
 fn content_range(value: &[u8]) -> ContentRange {
-    let mut range = ContentRange { raw: text(value), start: None, end: None, size: None };
+    let mut range = ContentRange {
+        raw: text(value),
+        start: None,
+        end: None,
+        size: None,
+    };
     let parse = |text: &str| text.trim().parse().ok();
-    let fields = std::str::from_utf8(value).ok().and_then(|value| value.strip_prefix("bytes"));
+    let fields = std::str::from_utf8(value)
+        .ok()
+        .and_then(|value| value.strip_prefix("bytes"));
     if let Some((span, size)) = fields.and_then(|fields| fields.split_once('/')) {
         range.size = parse(size);
         if let Some((start, end)) = span.split_once('-') {

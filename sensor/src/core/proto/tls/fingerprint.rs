@@ -32,16 +32,26 @@ pub(super) fn ja3(hello: &ClientHello) -> Ja3 {
         list(&hello.groups),
         formats.collect::<Vec<_>>().join("-")
     );
-    Ja3 { hash: hex(&Md5::digest(&string)).into(), string: string.into() }
+    Ja3 {
+        hash: hex(&Md5::digest(&string)).into(),
+        string: string.into(),
+    }
 }
 
 /// JA4 of a ClientHello over `transport` (`t` for TCP, `q` for QUIC).
 pub(super) fn ja4(hello: &ClientHello, transport: char) -> String {
     let clean = |items: &[u16]| -> Vec<u16> {
-        items.iter().copied().filter(|&item| !is_grease(item)).collect()
+        items
+            .iter()
+            .copied()
+            .filter(|&item| !is_grease(item))
+            .collect()
     };
     let (mut ciphers, mut extensions) = (clean(&hello.ciphers), clean(&hello.extensions));
-    let version = clean(&hello.versions).into_iter().max().unwrap_or(hello.version);
+    let version = clean(&hello.versions)
+        .into_iter()
+        .max()
+        .unwrap_or(hello.version);
     let version = match version {
         0x0304 => "13",
         0x0303 => "12",
@@ -58,14 +68,21 @@ pub(super) fn ja4(hello: &ClientHello, transport: char) -> String {
     extensions.retain(|&kind| !matches!(kind, 0x0000 | 0x0010));
     extensions.sort_unstable();
     let list = |items: &[u16]| {
-        items.iter().map(|item| format!("{item:04x}")).collect::<Vec<_>>().join(",")
+        items
+            .iter()
+            .map(|item| format!("{item:04x}"))
+            .collect::<Vec<_>>()
+            .join(",")
     };
     let mut tail = list(&extensions);
     let algorithms = clean(&hello.signature_algorithms);
     if !algorithms.is_empty() {
         let _ = write!(tail, "_{}", list(&algorithms));
     }
-    let (ciphers, tail) = (truncated(&list(&ciphers)), truncated(if extensions.is_empty() { "" } else { &tail }));
+    let (ciphers, tail) = (
+        truncated(&list(&ciphers)),
+        truncated(if extensions.is_empty() { "" } else { &tail }),
+    );
     format!(
         "{transport}{version}{destination}{:02}{:02}{first}{last}_{ciphers}_{tail}",
         counts[0], counts[1]

@@ -67,7 +67,11 @@ impl Protocol for Tls {
                 [_, _, high, low, ciphers_high, ciphers_low, ..] => {
                     let ciphers = u16::from_be_bytes([ciphers_high, ciphers_low]);
                     let version = is_ssl2_version(u16::from_be_bytes([high, low]));
-                    if version && ciphers > 0 && ciphers % 3 == 0 { Probe::Certain } else { Probe::NotForUs }
+                    if version && ciphers > 0 && ciphers % 3 == 0 {
+                        Probe::Certain
+                    } else {
+                        Probe::NotForUs
+                    }
                 }
                 _ => Probe::Unsure,
             };
@@ -128,7 +132,12 @@ impl TlsParser {
     }
 
     /// A record's handshake bytes: whole messages, and perhaps the start of one more.
-    fn on_handshake(&mut self, side: Side, payload: &[u8], ctx: &mut Context<'_>) -> Result<(), &'static str> {
+    fn on_handshake(
+        &mut self,
+        side: Side,
+        payload: &[u8],
+        ctx: &mut Context<'_>,
+    ) -> Result<(), &'static str> {
         let mut joined = std::mem::take(&mut self.partial[side as usize]);
         let mut data = if joined.is_empty() {
             payload
@@ -151,7 +160,13 @@ impl TlsParser {
         Ok(())
     }
 
-    fn on_message(&mut self, side: Side, kind: u8, body: &[u8], ctx: &mut Context<'_>) -> Result<(), &'static str> {
+    fn on_message(
+        &mut self,
+        side: Side,
+        kind: u8,
+        body: &[u8],
+        ctx: &mut Context<'_>,
+    ) -> Result<(), &'static str> {
         match kind {
             // After a HelloRetryRequest there is a second one; the first has what was wanted.
             message::CLIENT_HELLO if self.handshake.client.is_none() => {
@@ -177,7 +192,9 @@ impl TlsParser {
                     self.emit(ctx);
                 }
             }
-            message::CERTIFICATE if self.client != Some(side) && self.handshake.certificate.is_none() => {
+            message::CERTIFICATE
+                if self.client != Some(side) && self.handshake.certificate.is_none() =>
+            {
                 let der = certificate(body).ok_or("INVALID_CERTIFICATE")?;
                 match transaction::certificate(der) {
                     Some(fields) => {
@@ -218,14 +235,20 @@ impl Parser for TlsParser {
         while !self.emitted {
             let rest = data.get(consumed..).unwrap_or_default();
             let Some(&[kind, major, _, high, low]) = rest.first_chunk::<RECORD_HEADER>() else {
-                return Progress::Need { consumed, bytes: RECORD_HEADER };
+                return Progress::Need {
+                    consumed,
+                    bytes: RECORD_HEADER,
+                };
             };
             let first = !std::mem::replace(&mut self.started[side as usize], true);
             if kind & 0x80 != 0 && first {
                 let length = 2 + usize::from(u16::from_be_bytes([kind & 0x7f, major]));
                 if rest.len() < length {
                     self.started[side as usize] = false;
-                    return Progress::Need { consumed, bytes: length };
+                    return Progress::Need {
+                        consumed,
+                        bytes: length,
+                    };
                 }
                 let Some((hello, length)) = ssl2_hello(rest) else {
                     return self.fail(side, "INVALID_SSLV2_HEADER", ctx);
@@ -247,7 +270,10 @@ impl Parser for TlsParser {
                 return self.fail(side, "INVALID_RECORD_LENGTH", ctx);
             }
             let Some(payload) = rest.get(RECORD_HEADER..RECORD_HEADER + length) else {
-                return Progress::Need { consumed, bytes: RECORD_HEADER + length };
+                return Progress::Need {
+                    consumed,
+                    bytes: RECORD_HEADER + length,
+                };
             };
             consumed += RECORD_HEADER + length;
             match kind {

@@ -59,13 +59,19 @@ const RETRY_RANDOM: [u8; 32] = [
 
 fn words(bytes: &[u8]) -> Vec<u16> {
     let pairs = bytes.as_chunks::<2>().0.iter();
-    pairs.map(|&pair| u16::from_be_bytes(pair)).take(MAX_ITEMS).collect()
+    pairs
+        .map(|&pair| u16::from_be_bytes(pair))
+        .take(MAX_ITEMS)
+        .collect()
 }
 
 /// The body of a ClientHello message.
 pub(super) fn client_hello(body: &[u8]) -> Option<ClientHello> {
     let mut cursor = Cursor::new(body);
-    let mut hello = ClientHello { version: cursor.u16()?, ..ClientHello::default() };
+    let mut hello = ClientHello {
+        version: cursor.u16()?,
+        ..ClientHello::default()
+    };
     cursor.take(32)?;
     hello.session = cursor.vector8()?.to_vec();
     hello.ciphers = words(cursor.vector16()?);
@@ -127,7 +133,10 @@ fn alpns(mut data: Cursor<'_>) -> Vec<Vec<u8>> {
 /// The body of a ServerHello message.
 pub(super) fn server_hello(body: &[u8]) -> Option<ServerHello> {
     let mut cursor = Cursor::new(body);
-    let mut hello = ServerHello { version: cursor.u16()?, ..ServerHello::default() };
+    let mut hello = ServerHello {
+        version: cursor.u16()?,
+        ..ServerHello::default()
+    };
     hello.retry = cursor.take(32)? == RETRY_RANDOM;
     // TLS 1.3 up to draft 21 left out session and compression.
     let draft = (0x7f00..=0x7f15).contains(&hello.version);
@@ -174,7 +183,8 @@ pub(super) fn ssl2_hello(data: &[u8]) -> Option<(ClientHello, usize)> {
     }
     let version = body.u16()?;
     let [ciphers, session, challenge] = [body.u16()?, body.u16()?, body.u16()?].map(usize::from);
-    if !is_ssl2_version(version) || ciphers % 3 != 0 || 9 + ciphers + session + challenge != length {
+    if !is_ssl2_version(version) || ciphers % 3 != 0 || 9 + ciphers + session + challenge != length
+    {
         return None;
     }
     // Specifications that start with 0 are TLS cipher suites.
@@ -182,7 +192,9 @@ pub(super) fn ssl2_hello(data: &[u8]) -> Option<(ClientHello, usize)> {
     let suites = specifications.filter(|spec| spec[0] == 0);
     let hello = ClientHello {
         version,
-        ciphers: suites.map(|spec| u16::from_be_bytes([spec[1], spec[2]])).collect(),
+        ciphers: suites
+            .map(|spec| u16::from_be_bytes([spec[1], spec[2]]))
+            .collect(),
         session: body.take(session)?.to_vec(),
         ..ClientHello::default()
     };

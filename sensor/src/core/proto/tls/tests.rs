@@ -29,7 +29,10 @@ fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
         let buffer: &mut Vec<u8> = &mut waiting[*side as usize];
         buffer.extend_from_slice(piece);
         match parser.on_data(*side, &Bytes::copy_from_slice(buffer), &mut ctx) {
-            Progress::Consumed(bytes) | Progress::Need { consumed: bytes, .. } => {
+            Progress::Consumed(bytes)
+            | Progress::Need {
+                consumed: bytes, ..
+            } => {
                 buffer.drain(..bytes);
             }
             _ => return events,
@@ -79,12 +82,24 @@ fn hello() -> Vec<u8> {
         extension(43, &[4, 3, 4, 3, 3]),
     ]
     .concat();
-    let body = [&[3, 3][..], &[7; 32], &[0], &vector16(&[0x2a, 0x2a, 0x13, 1, 0xc0, 0x2b]), &[1, 0], &vector16(&extensions)];
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0],
+        &vector16(&[0x2a, 0x2a, 0x13, 1, 0xc0, 0x2b]),
+        &[1, 0],
+        &vector16(&extensions),
+    ];
     handshake(1, &body.concat())
 }
 
 fn server_hello(random: &[u8; 32], versions: &[u8]) -> Vec<u8> {
-    let body = [&[3, 3][..], random, &[0, 0x13, 1, 0], &vector16(&extension(43, versions))];
+    let body = [
+        &[3, 3][..],
+        random,
+        &[0, 0x13, 1, 0],
+        &vector16(&extension(43, versions)),
+    ];
     handshake(2, &body.concat())
 }
 
@@ -92,15 +107,30 @@ const RETRY: &[u8; 32] = b"\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\
 
 #[test]
 fn tls_1_3_is_told_by_both_hellos() {
-    let events = run(&[(C, &record(22, &hello())), (S, &record(22, &server_hello(&[9; 32], &[3, 4])))], false);
+    let events = run(
+        &[
+            (C, &record(22, &hello())),
+            (S, &record(22, &server_hello(&[9; 32], &[3, 4]))),
+        ],
+        false,
+    );
     let tls = tls(&events);
     assert_eq!(tls.sni, Some("example.com".into()));
     assert_eq!(tls.version.to_str(), "TLS 1.3");
     assert_eq!(tls.client_alpns, ["h2".into(), "http/1.1".into()]);
     // Independently computed with sha256sum: "1301,c02b" and "000a,000b,000d,002b_0403,0804".
-    assert_eq!(tls.ja4.as_ref().unwrap().to_str(), format!("t13d0206h2_{}_{}", "777cda164f4b", "fb71836bce29"));
-    assert_eq!(tls.ja3.as_ref().unwrap().string.to_str(), "771,4865-49195,0-10-11-16-13-43,29-23,0");
-    assert_eq!(events[0].extra.as_ref().unwrap().cipher, Some("TLS_AES_128_GCM_SHA256".into()));
+    assert_eq!(
+        tls.ja4.as_ref().unwrap().to_str(),
+        format!("t13d0206h2_{}_{}", "777cda164f4b", "fb71836bce29")
+    );
+    assert_eq!(
+        tls.ja3.as_ref().unwrap().string.to_str(),
+        "771,4865-49195,0-10-11-16-13-43,29-23,0"
+    );
+    assert_eq!(
+        events[0].extra.as_ref().unwrap().cipher,
+        Some("TLS_AES_128_GCM_SHA256".into())
+    );
 }
 
 #[test]
@@ -121,22 +151,43 @@ fn hellos_may_be_split_over_records_and_segments() {
     let mut pieces: Vec<_> = stream.chunks(1).map(|byte| (C, byte)).collect();
     pieces.push((S, &server));
     let whole = record(22, &hello);
-    assert_eq!(run(&pieces, false), run(&[(C, &whole), (S, &server)], false));
+    assert_eq!(
+        run(&pieces, false),
+        run(&[(C, &whole), (S, &server)], false)
+    );
 }
 
 #[test]
 fn reads_an_sslv2_hello() {
-    let body = [&[1, 3, 1, 0, 6, 0, 0, 0, 16][..], &[0, 0, 0x2f, 1, 0, 0x80], &[5; 16]].concat();
+    let body = [
+        &[1, 3, 1, 0, 6, 0, 0, 0, 16][..],
+        &[0, 0, 0x2f, 1, 0, 0x80],
+        &[5; 16],
+    ]
+    .concat();
     let record = [&[0x80, body.len() as u8][..], &body].concat();
-    let hint = ProbeHint { side: C, originator_port: 1, responder_port: 2, transport: Transport::Stream };
+    let hint = ProbeHint {
+        side: C,
+        originator_port: 1,
+        responder_port: 2,
+        transport: Transport::Stream,
+    };
     assert_eq!(Tls.probe(hint, &record), Probe::Certain);
-    assert_eq!(tls(&run(&[(C, &record)], true)).version.to_str(), "UNDETERMINED");
+    assert_eq!(
+        tls(&run(&[(C, &record)], true)).version.to_str(),
+        "UNDETERMINED"
+    );
 }
 
 #[test]
 fn a_broken_record_is_an_anomaly() {
-    let events = run(&[(C, &record(22, &hello())), (S, b"\x59\x03\x03\x00\x01\x00")], false);
-    let event::Body::Anomaly { anomaly } = &events[0].body else { panic!() };
+    let events = run(
+        &[(C, &record(22, &hello())), (S, b"\x59\x03\x03\x00\x01\x00")],
+        false,
+    );
+    let event::Body::Anomaly { anomaly } = &events[0].body else {
+        panic!()
+    };
     assert_eq!(anomaly.event, "INVALID_RECORD_TYPE");
     assert_eq!(tls(&events).sni, Some("example.com".into()));
 }

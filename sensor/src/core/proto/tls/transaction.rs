@@ -26,10 +26,15 @@ pub(super) struct Handshake {
 /// Reads the server's certificate; `None` if it is none.
 pub(super) fn certificate(der: &[u8]) -> Option<Tls> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let serial = certificate.raw_serial().iter().map(|byte| format!("{byte:02X}"));
+    let serial = certificate
+        .raw_serial()
+        .iter()
+        .map(|byte| format!("{byte:02X}"));
     let validity = certificate.validity();
     let alternatives = certificate.subject_alternative_name().ok().flatten();
-    let names = alternatives.iter().flat_map(|extension| &extension.value.general_names);
+    let names = alternatives
+        .iter()
+        .flat_map(|extension| &extension.value.general_names);
     Some(Tls {
         subject: Some(certificate.subject().to_string().into()),
         issuerdn: Some(certificate.issuer().to_string().into()),
@@ -73,7 +78,10 @@ fn version(number: u16) -> Text {
 }
 
 fn texts(values: &[Vec<u8>]) -> Vec<Text> {
-    values.iter().map(|value| Text(Bytes::copy_from_slice(value))).collect()
+    values
+        .iter()
+        .map(|value| Text(Bytes::copy_from_slice(value)))
+        .collect()
 }
 
 impl Handshake {
@@ -86,9 +94,14 @@ impl Handshake {
         if let Some(server) = &self.server {
             tls.version = version(server.version);
             tls.server_alpns = texts(&server.alpns);
-            let cipher = TlsCipherSuite::from_id(server.cipher)
-                .map_or_else(|| format!("0x{:04x}", server.cipher).into(), |suite| suite.name.into());
-            extra = Some(Box::new(Extra { cipher: Some(cipher), ..Extra::default() }));
+            let cipher = TlsCipherSuite::from_id(server.cipher).map_or_else(
+                || format!("0x{:04x}", server.cipher).into(),
+                |suite| suite.name.into(),
+            );
+            extra = Some(Box::new(Extra {
+                cipher: Some(cipher),
+                ..Extra::default()
+            }));
         }
         if let Some(client) = &self.client {
             tls.sni = client.server_name.clone().map(Text::from);
