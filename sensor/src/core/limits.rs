@@ -7,6 +7,8 @@ const SECOND: u64 = 1_000_000_000;
 pub struct Limits {
     /// Live flows; when full, the flow that has been quiet for longest goes.
     pub flows: usize,
+    /// Flows that were succeeded by another with the same key and wait for their counts.
+    pub succeeded_flows: usize,
     /// Bytes that reassembly of all flows may hold.
     pub reassembly_bytes: usize,
     /// Bytes that one side of one stream may hold, out of order or not yet consumed.
@@ -33,6 +35,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             flows: 262_144,
+            succeeded_flows: 1024,
             reassembly_bytes: 64 << 20,
             stream_bytes: 256 << 10,
             stream_segments: 256,

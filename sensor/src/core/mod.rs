@@ -4,6 +4,8 @@
 //! that. The same engine serves live sensors, capture files and tests.
 #![deny(unsafe_code)]
 
+mod decode;
+mod defrag;
 pub mod detect;
 pub mod engine;
 pub mod event;
@@ -12,5 +14,9 @@ pub mod frame;
 pub mod kernel;
 pub mod limits;
 pub mod proto;
+mod session;
 pub mod stats;
 pub mod time;
+
+#[cfg(test)]
+mod imports;

@@ -139,6 +139,8 @@ pub struct KernelStats {
     pub bytes: u64,
     /// Entries of flows that had gone, or were never sampled, and made a flow.
     pub unsampled: u64,
+    /// Packets that crossed one device twice, counted at the first crossing only.
+    pub crossed_again: u64,
     /// Entries that found no flow because of a lack of room for a new one.
     pub refused: u64,
 }

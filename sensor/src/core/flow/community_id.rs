@@ -72,3 +72,74 @@ impl Octets {
         &self.bytes[..self.len]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(protocol: u8, src: &str, src_port: u16, dst: &str, dst_port: u16) -> String {
+        let ends = [
+            (src.parse().unwrap(), src_port),
+            (dst.parse().unwrap(), dst_port),
+        ];
+        String::from_utf8(of(protocol, ends).0.to_vec()).unwrap()
+    }
+
+    /// Vectors of the specification's baseline (seed 0).
+    #[test]
+    fn as_the_specification_has_it() {
+        let tcp = "1:LQU9qZlK+B5F3KDmev6m5PMibrg=";
+        assert_eq!(id(6, "128.232.110.120", 34855, "66.35.250.204", 80), tcp);
+        assert_eq!(id(6, "66.35.250.204", 80, "128.232.110.120", 34855), tcp);
+        let udp = "1:d/FP5EW3wiY1vCndhwleRRKHowQ=";
+        assert_eq!(id(17, "192.168.1.52", 54585, "8.8.8.8", 53), udp);
+        assert_eq!(id(17, "8.8.8.8", 53, "192.168.1.52", 54585), udp);
+        let ping = "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=";
+        assert_eq!(id(1, "192.168.0.89", 8, "192.168.0.1", 0), ping);
+        assert_eq!(id(1, "192.168.0.1", 0, "192.168.0.89", 8), ping);
+        let solicitation = "1:dGHyGvjMfljg6Bppwm3bg0LO8TY=";
+        assert_eq!(
+            id(
+                58,
+                "fe80::200:86ff:fe05:80da",
+                135,
+                "fe80::260:97ff:fe07:69ea",
+                136
+            ),
+            solicitation
+        );
+        // Unanswered: type 3, code 0.
+        assert_eq!(
+            id(
+                58,
+                "3ffe:501:1800:2345::2",
+                3,
+                "3ffe:507:0:1:200:86ff:fe05:80da",
+                0
+            ),
+            "1:2ObVBgIn28oZvibYZhZMBgh7WdQ="
+        );
+        // SCTP has ports, RSVP has none.
+        let baseline = [
+            (
+                132,
+                "192.168.170.8",
+                7,
+                "192.168.170.56",
+                7,
+                "1:MP2EtRCAUIZvTw6MxJHLV7N7JDs=",
+            ),
+            (
+                46,
+                "10.1.12.1",
+                0,
+                "10.1.12.2",
+                0,
+                "1:KHlLkgoJW7ifUTyTSgyVfkFHzKw=",
+            ),
+        ];
+        for (protocol, src, src_port, dst, dst_port, expected) in baseline {
+            assert_eq!(id(protocol, src, src_port, dst, dst_port), expected);
+        }
+    }
+}

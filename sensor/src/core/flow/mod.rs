@@ -1,4 +1,186 @@
 //! Flows: who talks to whom, both directions together.
 
 pub mod community_id;
+mod history;
 pub(crate) mod icmp;
+pub(crate) mod key;
+mod summary;
+pub(crate) mod table;
+pub(crate) mod tcp;
+pub(crate) mod wheel;
+
+use std::sync::Arc;
+
+use self::history::History;
+use self::key::Key;
+use self::tcp::Tcp;
+use super::event::FlowState;
+use super::limits::{FlowTimeouts, Timeouts};
+use super::proto::{FlowRef, Side};
+use super::session::Session;
+use super::time::Timestamp;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// What one side of a flow has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) packets: u64,
+    /// Bytes of frames on the wire, without FCS.
+    pub(crate) bytes: u64,
+}
+
+/// A live flow.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pub(crate) key: Key,
+    /// The first packet's source is the key's second end.
+    pub(crate) swapped: bool,
+    /// Number of the input that began it; with [`Self::key`] it makes the flow's id.
+    pub(crate) created: u64,
+    /// EVE's `flow_id`.
+    pub(crate) id: u64,
+    pub(crate) start: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) counts: [Counts; 2],
+    /// Packets that were dissected.
+    pub(crate) dissected: u64,
+    pub(crate) tcp: Tcp,
+    pub(crate) history: History,
+    pub(crate) session: Session,
+    /// Sides that have sent: bits of [`Side`].
+    pub(crate) heard: u8,
+    /// Anomalies reported.
+    pub(crate) anomalies: u8,
+    pub(crate) live: Live,
+}
+
+/// What only flows of live traffic need.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Live {
+    /// The generation of the latest sample; its drain is waited for. 0 for captures.
+    pub(crate) sampled: u64,
+    /// Generation and number of each side's next sample, if none is left out.
+    pub(crate) expected: [(u64, u64); 2],
+    /// The generation of the first sample, and how many packets of each side that generation had
+    /// counted before the side's first sample: those of a predecessor with the same key.
+    pub(crate) began: u64,
+    pub(crate) before: [Option<u64>; 2],
+    /// A predecessor still waits for its counts.
+    pub(crate) is_successor: bool,
+    /// Device direction that each side was first seen in, plus 1: a packet that crosses one
+    /// device twice (loopback, hairpin) counts once.
+    pub(crate) direction: [u8; 2],
+}
+
+impl Flow {
+    pub(crate) fn new(key: Key, swapped: bool, created: u64, id: u64, time: Timestamp) -> Self {
+        Self {
+            key,
+            swapped,
+            created,
+            id,
+            start: time,
+            last: time,
+            counts: [Counts::default(); 2],
+            dissected: 0,
+            tcp: Tcp::default(),
+            history: History::default(),
+            session: Session::New,
+            heard: 0,
+            anomalies: 0,
+            live: Live::default(),
+        }
+    }
+
+    /// The side of a packet whose source is the key's second end, if `swapped`.
+    #[inline]
+    pub(crate) const fn side(&self, swapped: bool) -> Side {
+        if swapped == self.swapped {
+            Side::Originator
+        } else {
+            Side::Responder
+        }
+    }
+
+    /// Turns the roles round: before anything else was noted, the first packet proved to be an
+    /// answer.
+    pub(crate) fn flip(&mut self) {
+        self.swapped = !self.swapped;
+        self.counts.swap(0, 1);
+        self.tcp.flip();
+        self.live.expected.swap(0, 1);
+        self.live.direction.swap(0, 1);
+        self.live.before.swap(0, 1);
+        self.heard = (self.heard & 1) << 1 | self.heard >> 1;
+        self.history.flipped();
+    }
+
+    /// Addresses and ports by side.
+    pub(crate) fn ends(&self) -> [(std::net::IpAddr, u16); 2] {
+        let first = usize::from(self.swapped);
+        [self.key.end(first), self.key.end(1 - first)]
+    }
+
+    pub(crate) fn as_ref<'a>(
+        &self,
+        interface: Option<&'a Arc<str>>,
+        app_proto: Option<&'static str>,
+    ) -> FlowRef<'a> {
+        FlowRef {
+            id: self.id,
+            protocol: self.key.protocol(),
+            ends: self.ends(),
+            vlan: self.key.vlans(),
+            interface,
+            app_proto,
+        }
+    }
+
+    /// EVE's `flow.state`.
+    #[inline]
+    pub(crate) const fn state(&self) -> FlowState {
+        use super::event::TcpState;
+        if self.key.protocol() != TCP {
+            return if self.heard == 3 {
+                FlowState::Established
+            } else {
+                FlowState::New
+            };
+        }
+        match self.tcp.state {
+            TcpState::None | TcpState::SynSent | TcpState::SynRecv => FlowState::New,
+            TcpState::LastAck | TcpState::TimeWait | TcpState::Closed => FlowState::Closed,
+            _ => FlowState::Established,
+        }
+    }
+
+    /// For how long the flow may be quiet, nanoseconds.
+    #[inline]
+    pub(crate) const fn timeout(&self, timeouts: &Timeouts) -> u64 {
+        let FlowTimeouts {
+            new,
+            established,
+            closed,
+        } = match self.key.protocol() {
+            TCP => timeouts.tcp,
+            UDP => timeouts.udp,
+            ICMP | ICMPV6 => timeouts.icmp,
+            _ => timeouts.other,
+        };
+        match self.state() {
+            FlowState::New => new,
+            FlowState::Closed => closed,
+            FlowState::Established | FlowState::Bypassed => established,
+        }
+    }
+
+    /// When the flow ends, if nothing more comes.
+    #[inline]
+    pub(crate) const fn due(&self, timeouts: &Timeouts) -> Timestamp {
+        Timestamp(self.last.0.saturating_add(self.timeout(timeouts)))
+    }
+}

@@ -17,6 +17,7 @@ pub mod tls;
 use bytes::Bytes;
 
 pub use self::context::{Buffer, Context, FlowRef, Observer};
+pub(crate) use self::registry::Recognised;
 pub use self::registry::{MAX_PROTOCOLS, Recognition, Registry};
 
 /// One of the two ends of a flow, as the sender of bytes.

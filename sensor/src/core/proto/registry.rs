@@ -17,15 +17,16 @@ pub struct Recognition {
     candidates: [u32; 2],
 }
 
-/// Outcome of showing bytes to the registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which protocol a flow carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Recognised {
-    /// The protocol with this index.
-    As(u8),
     /// More bytes, of either side, may tell.
+    #[default]
     NotYet,
     /// None of the registered ones.
     Unknown,
+    /// The registry's with this index.
+    As(u8),
 }
 
 impl Registry {
@@ -52,6 +53,12 @@ impl Registry {
             }
         }
         Self { protocols, over }
+    }
+
+    /// Whether there is nothing to recognise.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.protocols.is_empty()
     }
 
     /// The protocol with this index.

@@ -1,0 +1,72 @@
+//! What to call a frame that the parser gave up, in Suricata's names for decoder events.
+
+use etherparse::err::packet::SliceError;
+use etherparse::{LaxSlicedPacket, err};
+use sensor_ebpf::abi::UnparsedReason;
+
+use crate::core::frame::{Frame, LinkType};
+
+/// The event for a frame that was given up for `reason`; `None` where the capture's own cut
+/// explains it, and nobody is to blame.
+pub(crate) fn name(frame: &Frame, reason: UnparsedReason) -> Option<&'static str> {
+    match reason {
+        UnparsedReason::VlanDepth => return Some("decoder.vlan.too_many_layers"),
+        UnparsedReason::ExtensionDepth => return Some("decoder.ipv6.too_many_exthdrs"),
+        UnparsedReason::BadIpv6 => return Some("decoder.ipv6.wrong_ip_version"),
+        UnparsedReason::UnknownDevice => return None,
+        UnparsedReason::BadIpv4 | UnparsedReason::Truncated => {}
+    }
+    if frame.wire_len as usize > frame.data.len() {
+        return None;
+    }
+    match frame.link {
+        LinkType::Ethernet => match LaxSlicedPacket::from_ethernet(&frame.data) {
+            Err(_) => Some("decoder.ethernet.pkt_too_small"),
+            Ok(packet) => of_lax(&packet),
+        },
+        LinkType::RawIp => match LaxSlicedPacket::from_ip(&frame.data) {
+            Err(_) => Some("decoder.raw.invalid_ip_version"),
+            Ok(packet) => of_lax(&packet),
+        },
+        LinkType::LinuxSll => Some("decoder.sll.pkt_too_small"),
+        LinkType::LinuxSll2 => Some("decoder.sll2.pkt_too_small"),
+        LinkType::Loopback => Some("decoder.null.pkt_too_small"),
+    }
+}
+
+/// The event for the layer at which etherparse stopped.
+fn of_lax(packet: &LaxSlicedPacket<'_>) -> Option<&'static str> {
+    let (error, _) = packet.stop_err.as_ref()?;
+    Some(match error {
+        SliceError::Len(error) => of_layer(error.layer),
+        SliceError::Ip(err::ip::HeaderError::Ipv4HeaderLengthSmallerThanHeader { .. })
+        | SliceError::Ipv4(err::ipv4::HeaderError::HeaderLengthSmallerThanHeader { .. }) => {
+            "decoder.ipv4.hlen_too_small"
+        }
+        SliceError::Ipv4(err::ipv4::HeaderError::UnexpectedVersion { .. })
+        | SliceError::Ip(err::ip::HeaderError::UnsupportedIpVersion { .. }) => {
+            "decoder.ipv4.wrong_ip_version"
+        }
+        SliceError::Ipv6(_) => "decoder.ipv6.wrong_ip_version",
+        SliceError::Tcp(_) => "decoder.tcp.hlen_too_small",
+        _ => "decoder.ipv4.trunc_pkt",
+    })
+}
+
+const fn of_layer(layer: err::Layer) -> &'static str {
+    use err::Layer;
+    match layer {
+        Layer::Ethernet2Header => "decoder.ethernet.pkt_too_small",
+        Layer::VlanHeader => "decoder.vlan.header_too_small",
+        Layer::Ipv6Header => "decoder.ipv6.pkt_too_small",
+        Layer::Ipv6Packet | Layer::Ipv6ExtHeader | Layer::Ipv6FragHeader => {
+            "decoder.ipv6.trunc_pkt"
+        }
+        Layer::Ipv4Header => "decoder.ipv4.pkt_too_small",
+        Layer::TcpHeader => "decoder.tcp.pkt_too_small",
+        Layer::UdpHeader | Layer::UdpPayload => "decoder.udp.pkt_too_small",
+        Layer::Icmpv4 => "decoder.icmpv4.pkt_too_small",
+        Layer::Icmpv6 => "decoder.icmpv6.pkt_too_small",
+        _ => "decoder.ipv4.trunc_pkt",
+    }
+}

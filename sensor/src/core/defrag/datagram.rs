@@ -1,0 +1,187 @@
+use bytes::Bytes;
+use sensor_ebpf::abi::{FlowKey, key_flags};
+
+use super::{Orphan, Owed};
+use crate::core::decode::Packet;
+use crate::core::time::Timestamp;
+
+/// Longest datagram, RFC 791 section 3.1.
+const LONGEST: usize = 65_535;
+const V6_HEADER: usize = 40;
+
+/// Why a fragment is not part of its datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Cut, empty, of a length that is no multiple of 8, or beyond the datagram's end.
+    Malformed,
+    TooMany,
+}
+
+/// A datagram under reassembly.
+#[derive(Debug)]
+pub(super) struct Datagram {
+    key: FlowKey,
+    id: u32,
+    serial: u64,
+    /// Header of the first fragment, up to what was fragmented, and that packet's flow.
+    first: Option<(Bytes, FlowKey)>,
+    /// Offset and bytes, in order and without overlaps.
+    pieces: Vec<(usize, Bytes)>,
+    held_bytes: usize,
+    /// Length of what was fragmented, once the last fragment was seen.
+    total: Option<usize>,
+    owed: Owed,
+}
+
+impl Datagram {
+    pub(super) fn new(key: FlowKey, id: u32, serial: u64) -> Self {
+        Self {
+            key,
+            id,
+            serial,
+            first: None,
+            pieces: Vec::new(),
+            held_bytes: 0,
+            total: None,
+            owed: Owed::default(),
+        }
+    }
+
+    pub(super) fn is(&self, key: &FlowKey, id: u32) -> bool {
+        self.id == id && self.key == *key
+    }
+
+    pub(super) const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    pub(super) fn owe(&mut self, time: Timestamp, bytes: u32) {
+        self.owed.add(time, bytes);
+    }
+
+    /// The counts so far, once it is known whose they are.
+    pub(super) fn settle(&mut self) -> Option<(FlowKey, Owed)> {
+        let (_, flow) = self.first.as_ref()?;
+        Some((*flow, std::mem::take(&mut self.owed)))
+    }
+
+    /// The counts of a datagram that is given up, if nobody has had them.
+    pub(super) fn orphan(self) -> Option<Orphan> {
+        (self.owed.packets > 0).then_some((self.key, self.owed))
+    }
+
+    /// Adds a fragment's bytes; true if some had been there before.
+    pub(super) fn add(
+        &mut self,
+        packet: &Packet,
+        data: &Bytes,
+        limit: usize,
+    ) -> Result<bool, Refused> {
+        let headers = &packet.headers;
+        let Some(fragment) = headers.fragment else {
+            return Err(Refused::Malformed);
+        };
+        let start = usize::from(fragment.offset);
+        // Fragments have no payload of their own: what was fragmented starts at `transport`.
+        if headers.end > data.len() || headers.transport >= headers.end {
+            return Err(Refused::Malformed);
+        }
+        let bytes = &data[headers.transport..headers.end];
+        let end = start + bytes.len();
+        if end > LONGEST || (fragment.more && bytes.len() % 8 != 0) {
+            return Err(Refused::Malformed);
+        }
+        if self.total.is_some_and(|total| end > total) {
+            return Err(Refused::Malformed);
+        }
+        if !fragment.more {
+            self.total = Some(self.total.unwrap_or(end));
+        }
+        if start == 0 && self.first.is_none() {
+            let header = Bytes::copy_from_slice(&data[headers.ip..headers.transport]);
+            self.held_bytes += header.len();
+            self.first = Some((header, packet.key));
+        }
+        self.place(start, bytes, limit)
+    }
+
+    fn place(&mut self, start: usize, bytes: &[u8], limit: usize) -> Result<bool, Refused> {
+        let end = start + bytes.len();
+        let mut from = start;
+        let mut overlap = false;
+        let mut index = 0;
+        while from < end {
+            while self
+                .pieces
+                .get(index)
+                .is_some_and(|(at, piece)| at + piece.len() <= from)
+            {
+                index += 1;
+            }
+            let (to, skip) = match self.pieces.get(index) {
+                Some((at, piece)) if *at <= from => (from, at + piece.len()),
+                Some((at, piece)) if *at < end => (*at, at + piece.len()),
+                _ => (end, end),
+            };
+            if to > from {
+                if self.pieces.len() >= limit {
+                    return Err(Refused::TooMany);
+                }
+                let piece = Bytes::copy_from_slice(&bytes[from - start..to - start]);
+                self.held_bytes += piece.len();
+                self.pieces.insert(index, (from, piece));
+            }
+            overlap |= to < end;
+            from = skip;
+        }
+        Ok(overlap)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        let Some(total) = self.total else {
+            return false;
+        };
+        let mut next = 0;
+        self.first.is_some()
+            && self.pieces.iter().all(|(at, piece)| {
+                let follows = *at == next;
+                next = at + piece.len();
+                follows
+            })
+            && next >= total
+    }
+
+    /// The datagram as one packet.
+    pub(super) fn assemble(self) -> Option<Bytes> {
+        let (header, _) = self.first?;
+        let mut packet = header.to_vec();
+        for (_, piece) in &self.pieces {
+            packet.extend_from_slice(piece);
+        }
+        if self.key.flags & key_flags::IPV6 == 0 {
+            let length = u16::try_from(packet.len()).unwrap_or(0);
+            packet.get_mut(2..4)?.copy_from_slice(&length.to_be_bytes());
+            packet.get_mut(6..8)?.fill(0);
+        } else {
+            // The fragment header, the last before the payload, becomes that of an atomic
+            // fragment (RFC 6946).
+            let length = u16::try_from(packet.len().checked_sub(V6_HEADER)?).unwrap_or(0);
+            packet.get_mut(4..6)?.copy_from_slice(&length.to_be_bytes());
+            let place = header.len().checked_sub(6)?;
+            packet.get_mut(place..place + 2)?.fill(0);
+        }
+        Some(packet.into())
+    }
+}

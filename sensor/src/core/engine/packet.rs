@@ -1,0 +1,386 @@
+//! A packet meets its flow.
+
+use bytes::Bytes;
+use sensor_ebpf::abi::FlowKey;
+
+use super::frame::{Meta, Sample};
+use super::{Engine, Out};
+use crate::core::decode::Packet;
+use crate::core::defrag::Owed;
+use crate::core::event::{Anomaly, AnomalyKind, Body, FlowReason};
+use crate::core::flow::key::Key;
+use crate::core::flow::tcp::{ACK, FIN, RST, SYN, Segment};
+use crate::core::flow::{Flow, icmp};
+use crate::core::proto::Side;
+use crate::core::session::{Datagrams, Io, Outcome, Session, Stream, StreamSegment};
+use crate::core::time::Timestamp;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// What is there of a packet's flow.
+enum Found {
+    None,
+    Live(u32),
+    /// A flow that waits for its counts had the same key.
+    Succeeded,
+}
+
+impl Engine {
+    /// Counts and dissects one packet.
+    pub(super) fn packet(&mut self, packet: &Packet, data: &Bytes, meta: &Meta, out: &mut Out<'_>) {
+        let segment = if packet.key.protocol == TCP {
+            packet.segment(data, meta.wire_len)
+        } else {
+            None
+        };
+        let (key, swapped) = Key::of(&packet.key);
+        let hash = self.table.hash(&key);
+        let slot = match self.find(hash, &key, swapped, meta.time, segment.as_ref(), out) {
+            Found::Live(slot) => slot,
+            found => {
+                let responds = responds(&packet.key, segment.as_ref());
+                match self.begin(hash, key, swapped, responds, meta.time, out) {
+                    Some(slot) => {
+                        self.note_succession(slot, &found);
+                        slot
+                    }
+                    None => return,
+                }
+            }
+        };
+        let Some(flow) = self.table.get_mut(slot) else {
+            return;
+        };
+        let side = flow.side(swapped);
+        let mut skipped = false;
+        if let Some(sample) = meta.sample {
+            if flow.live.crosses_again(side, sample.direction as u8) {
+                self.stats.kernel.crossed_again += 1;
+                return;
+            }
+            skipped = !flow.live.follows(side, sample);
+        }
+        let state = flow.state();
+        let counts = &mut flow.counts[side as usize];
+        counts.packets = counts.packets.saturating_add(meta.counts.0);
+        counts.bytes = counts.bytes.saturating_add(meta.counts.1);
+        flow.dissected += 1;
+        flow.heard |= 1 << side as u8;
+        flow.last = flow.last.max(meta.time);
+        if let Some(segment) = segment {
+            let midstream = flow.tcp.update(side, &segment, &mut flow.history);
+            let stats = &mut self.stats.stream;
+            stats.midstream += u64::from(midstream);
+            if segment.flags & (SYN | RST) != 0 {
+                stats.syn += u64::from(segment.flags & (SYN | ACK) == SYN);
+                stats.syn_ack += u64::from(segment.has(SYN | ACK));
+                stats.rst += u64::from(segment.has(RST));
+            }
+            self.segment(slot, side, &segment, packet, data, skipped, meta, out);
+        } else {
+            let payload = packet.payload(data.len());
+            if !payload.is_empty() {
+                flow.history.once(side, b'D');
+                if packet.key.protocol == UDP {
+                    self.datagram(slot, side, data.slice(payload), meta, out);
+                }
+            }
+        }
+        if let Some(flow) = self.table.get(slot)
+            && flow.state() != state
+        {
+            self.wheel.schedule(slot, flow.due(&self.config.timeouts));
+        }
+    }
+
+    /// The live flow of a packet. Ends one that has timed out, or whose addresses and ports a new
+    /// connection takes over.
+    fn find(
+        &mut self,
+        hash: u64,
+        key: &Key,
+        swapped: bool,
+        time: Timestamp,
+        segment: Option<&Segment>,
+        out: &mut Out<'_>,
+    ) -> Found {
+        let Some(slot) = self.table.find(hash, key) else {
+            return Found::None;
+        };
+        let Some(flow) = self.table.get(slot) else {
+            return Found::None;
+        };
+        let waits = flow.live.sampled > self.drained;
+        if let Some(segment) = segment
+            && flow.tcp.is_reused_by(flow.side(swapped), segment)
+        {
+            if waits && self.succeeded.len() < self.config.limits.succeeded_flows {
+                self.wheel.cancel(slot);
+                self.succeeded.extend(self.table.remove(slot));
+                return Found::Succeeded;
+            }
+            self.end(slot, FlowReason::TcpReuse, out);
+            return Found::None;
+        }
+        if time > flow.due(&self.config.timeouts) && !waits {
+            self.end(slot, FlowReason::Timeout, out);
+            return Found::None;
+        }
+        Found::Live(slot)
+    }
+
+    fn note_succession(&mut self, slot: u32, found: &Found) {
+        if let (Found::Succeeded, Some(flow)) = (found, self.table.get_mut(slot)) {
+            flow.live.is_successor = true;
+        }
+    }
+
+    /// Begins a flow; `responds` if its first packet is an answer. `None` if there is no room.
+    pub(super) fn begin(
+        &mut self,
+        hash: u64,
+        key: Key,
+        swapped: bool,
+        responds: bool,
+        time: Timestamp,
+        out: &mut Out<'_>,
+    ) -> Option<u32> {
+        if self.table.is_full() {
+            self.evict(out);
+        }
+        // The hash is seeded, so that ids tell nothing of addresses; the input's number tells
+        // apart flows with the same key.
+        let id = (hash ^ self.input.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 11;
+        let mut flow = Flow::new(key, swapped, self.input, id, time);
+        if responds {
+            flow.flip();
+        }
+        let due = flow.due(&self.config.timeouts);
+        let stats = &mut self.stats.flow;
+        match key.protocol() {
+            TCP => stats.tcp += 1,
+            UDP => stats.udp += 1,
+            1 => stats.icmpv4 += 1,
+            58 => stats.icmpv6 += 1,
+            _ => stats.other += 1,
+        }
+        let slot = self.table.insert(hash, flow)?;
+        stats.active = self.table.len() as u64;
+        stats.peak = stats.peak.max(stats.active);
+        self.wheel.schedule(slot, due);
+        Some(slot)
+    }
+
+    /// Adds counts to a flow without a packet of it.
+    pub(super) fn count(&mut self, key: &FlowKey, owed: Owed, out: &mut Out<'_>) {
+        if owed.packets == 0 {
+            return;
+        }
+        let (flow_key, swapped) = Key::of(key);
+        let hash = self.table.hash(&flow_key);
+        let slot = match self.table.find(hash, &flow_key) {
+            Some(slot) => Some(slot),
+            None => {
+                let responds = responds(key, None);
+                self.begin(hash, flow_key, swapped, responds, owed.first, out)
+            }
+        };
+        let Some(flow) = slot.and_then(|slot| self.table.get_mut(slot)) else {
+            return;
+        };
+        let side = flow.side(swapped);
+        let counts = &mut flow.counts[side as usize];
+        counts.packets += owed.packets;
+        counts.bytes += owed.bytes;
+        flow.heard |= 1 << side as u8;
+        flow.start = flow.start.min(owed.first);
+        flow.last = flow.last.max(owed.last);
+    }
+
+    fn segment(
+        &mut self,
+        slot: u32,
+        side: Side,
+        segment: &Segment,
+        packet: &Packet,
+        data: &Bytes,
+        skipped: bool,
+        meta: &Meta,
+        out: &mut Out<'_>,
+    ) {
+        let Some(flow) = self.table.get_mut(slot) else {
+            return;
+        };
+        let payload = packet.payload(data.len());
+        let controls = segment.flags & (FIN | RST) != 0;
+        match &mut flow.session {
+            Session::Over(_) | Session::Datagrams(_) => return,
+            Session::New => {
+                if payload.is_empty() {
+                    return;
+                }
+                if self.config.registry.is_empty()
+                    || !(self.config.midstream || flow.tcp.has_start())
+                {
+                    flow.session = Session::Over(Outcome::default());
+                    return;
+                }
+            }
+            Session::Stream(stream) => {
+                let waiting = segment.has(ACK) && stream.acknowledge(side, segment.ack);
+                if payload.is_empty() && !waiting && !controls {
+                    return;
+                }
+            }
+        }
+        let sender = &flow.tcp.senders[side as usize];
+        let syn = u32::from(segment.has(SYN));
+        let part = StreamSegment {
+            side,
+            seq: segment.seq.wrapping_add(syn),
+            data: data.slice(payload),
+            start: sender.start_if_known(),
+            ack: segment.has(ACK).then_some(segment.ack),
+            fin: segment
+                .has(FIN)
+                .then(|| segment.seq.wrapping_add(syn).wrapping_add(segment.len)),
+            reset: segment.has(RST),
+            skipped,
+        };
+        let reference = flow.as_ref(interface(&self.interfaces, flow.key.ifindex()), None);
+        let mut io = Io {
+            flow: reference,
+            time: meta.time,
+            number: meta.number,
+            registry: &self.config.registry,
+            limits: &self.config.limits,
+            stats: &mut self.stats,
+            observer: self.observer.as_deref_mut(),
+            out,
+        };
+        if matches!(flow.session, Session::New) {
+            flow.session = Session::Stream(Box::new(Stream::new(&mut io)));
+        }
+        let Session::Stream(stream) = &mut flow.session else {
+            return;
+        };
+        let outcome = stream.on_segment(part, &mut io);
+        let losses = stream.take_losses();
+        if let Some(outcome) = outcome {
+            self.stats.stream.active -= 1;
+            flow.session = Session::Over(outcome);
+        }
+        for side in Side::BOTH {
+            if losses[side as usize] {
+                flow.history.logarithmic(side, b'G');
+                if !std::mem::replace(&mut flow.tcp.gap[side as usize], true)
+                    && flow.anomalies < self.config.limits.flow_anomalies
+                {
+                    flow.anomalies += 1;
+                    let anomaly = Anomaly {
+                        app_proto: None,
+                        kind: AnomalyKind::Stream,
+                        event: "stream.reassembly_seq_gap",
+                        layer: None,
+                    };
+                    let mut event = reference.event(side, meta.time, Body::Anomaly { anomaly });
+                    event.pcap_cnt = meta.number;
+                    out(event);
+                }
+            }
+        }
+    }
+
+    fn datagram(&mut self, slot: u32, side: Side, data: Bytes, meta: &Meta, out: &mut Out<'_>) {
+        let Some(flow) = self.table.get_mut(slot) else {
+            return;
+        };
+        if matches!(flow.session, Session::Over(_)) {
+            return;
+        }
+        let mut io = Io {
+            flow: flow.as_ref(interface(&self.interfaces, flow.key.ifindex()), None),
+            time: meta.time,
+            number: meta.number,
+            registry: &self.config.registry,
+            limits: &self.config.limits,
+            stats: &mut self.stats,
+            observer: self.observer.as_deref_mut(),
+            out,
+        };
+        if matches!(flow.session, Session::New) {
+            flow.session = if io.registry.is_empty() {
+                Session::Over(Outcome::default())
+            } else {
+                Session::Datagrams(Box::new(Datagrams::new(&io)))
+            };
+        }
+        let Session::Datagrams(datagrams) = &mut flow.session else {
+            return;
+        };
+        if let Some(outcome) = datagrams.on_datagram(side, &data, &mut io) {
+            flow.session = Session::Over(outcome);
+        }
+    }
+}
+
+/// The name of a device.
+pub(super) fn interface(
+    interfaces: &[(u32, std::sync::Arc<str>)],
+    ifindex: u32,
+) -> Option<&std::sync::Arc<str>> {
+    interfaces
+        .iter()
+        .find(|(known, _)| *known == ifindex)
+        .map(|(_, name)| name)
+}
+
+/// Whether the first packet of a flow is an answer: a SYN-ACK, an ICMP reply, or a packet from a
+/// privileged port to another, unless TCP says that it opens a connection.
+pub(super) fn responds(key: &FlowKey, segment: Option<&Segment>) -> bool {
+    match key.protocol {
+        1 | 58 => {
+            icmp::peer(key.protocol, key.src_port).is_some()
+                && !icmp::is_request(key.protocol, key.src_port)
+        }
+        TCP if segment.is_some_and(|segment| segment.has(SYN)) => {
+            segment.is_some_and(|segment| segment.has(ACK))
+        }
+        TCP | UDP => (1..1024).contains(&key.src_port) && key.dst_port >= 1024,
+        _ => false,
+    }
+}
+
+impl crate::core::flow::Live {
+    /// Whether a packet that crosses the device in `direction` has crossed it before in the other
+    /// one, as on a loopback device.
+    pub(super) const fn crosses_again(&mut self, side: Side, direction: u8) -> bool {
+        let seen = &mut self.direction[side as usize];
+        if *seen == 0 {
+            *seen = direction + 1;
+        }
+        *seen != direction + 1
+    }
+
+    /// Whether a sample is its side's next packet, none left out between; notes it.
+    fn follows(&mut self, side: Side, sample: Sample) -> bool {
+        let expected = &mut self.expected[side as usize];
+        let follows = sample.number != 0 && *expected == (sample.epoch, sample.number);
+        if self.began == 0 {
+            self.began = sample.epoch;
+        }
+        let before = &mut self.before[side as usize];
+        if before.is_none() && sample.number != 0 && self.began == sample.epoch {
+            *before = Some(sample.number - 1);
+        }
+        let segments = u64::from(sample.segments.max(1));
+        *expected = (sample.epoch, sample.number.saturating_add(segments));
+        self.sampled = if sample.epoch > self.sampled {
+            sample.epoch
+        } else {
+            self.sampled
+        };
+        follows
+    }
+}

@@ -1,0 +1,42 @@
+//! Bytes that a prober or parser has been shown and not yet consumed.
+
+use bytes::{Bytes, BytesMut};
+
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    bytes: BytesMut,
+    /// Showing fewer bytes than these is pointless.
+    pub(crate) wanted: usize,
+}
+
+impl Pending {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds new bytes and gives all that are unconsumed: the new ones themselves where nothing
+    /// waits.
+    pub(crate) fn join(&mut self, new: Bytes) -> Bytes {
+        if self.bytes.is_empty() {
+            return new;
+        }
+        self.bytes.extend_from_slice(&new);
+        self.bytes.split().freeze()
+    }
+
+    /// Keeps what was not consumed. Copies what is a slice of somebody else's buffer.
+    pub(crate) fn keep(&mut self, rest: Bytes) {
+        self.bytes = if rest.is_empty() {
+            BytesMut::new()
+        } else {
+            rest.try_into_mut()
+                .unwrap_or_else(|shared| BytesMut::from(&shared[..]))
+        };
+    }
+
+    /// All bytes, which are then forgotten.
+    pub(crate) fn take(&mut self) -> Bytes {
+        self.wanted = 0;
+        std::mem::take(&mut self.bytes).freeze()
+    }
+}
