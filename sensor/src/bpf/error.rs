@@ -80,6 +80,17 @@ pub enum AttachError {
         /// The device.
         device: String,
     },
+    /// Not an Ethernet device.
+    #[error(
+        "`{device}` carries no Ethernet frames (link type {hardware}), and the programs parse \
+         nothing else: attach the Ethernet device below it"
+    )]
+    NotEthernet {
+        /// The device.
+        device: String,
+        /// Its `ARPHRD_*`.
+        hardware: u16,
+    },
     /// A VLAN sub-interface.
     #[error(
         "`{device}` is a VLAN interface of `{parent}`, which has no XDP of its own: attach \

@@ -1,15 +1,37 @@
-//! A closed generation of counters.
+//! Generations: flip, wait, read, check, clear.
 
-use sensor_ebpf::abi::{Direction, Totals};
+use std::io;
 
-use crate::core::kernel::Drain;
+use sensor_ebpf::abi::{
+    Direction, FlowEntry, FlowKey, MAX_DEVICES, TOTALS_SLOTS, Totals, totals_index,
+};
+
+use super::{
+    GenerationError, Grace, law,
+    slots::Slots,
+    sys::map::{Array, Cursor, GracePeriod, HashTable, PerCpuArray},
+};
+use crate::{
+    core::{
+        kernel::{Drain, KernelFlow},
+        time::Timestamp,
+    },
+    source::live::{Clock, monotonic_ns},
+};
+
+/// Flows of one batched look-up; grows if a bucket of the kernel's table holds more.
+const BATCH: usize = 4096;
+
+/// Both directions of a device.
+const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// Everything that the kernel counted between two flips of the epoch: complete and consistent.
 #[derive(Clone, Debug)]
 pub struct Generation {
     /// The flows, with wall times, for the engine.
     pub drain: Drain,
-    /// The totals of each device and direction.
+    /// The totals of each device and direction. Packets that the kernel could not attribute to an
+    /// attached device, if there are any, are those of a device called `unknown`.
     pub devices: Vec<DeviceTotals>,
     /// Entries in the flow table when it was closed.
     pub flow_entries: u32,
@@ -49,4 +71,254 @@ pub struct FlowSums {
     pub packets: [u64; 6],
     /// Their bytes.
     pub bytes: [u64; 6],
+}
+
+/// How far the generation that is being closed has come, so that an error loses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No generation is being closed.
+    Counting,
+    /// The epoch was flipped.
+    Flipped,
+    /// Everything was read; what was read is still in the maps.
+    Read,
+}
+
+/// The maps of both generations, and the memory that closing one needs.
+#[derive(Debug)]
+pub(super) struct Generations {
+    epoch_map: Array<u64>,
+    tables: [HashTable<FlowKey, FlowEntry>; 2],
+    totals: PerCpuArray<Totals>,
+    grace: GracePeriod,
+    how: Grace,
+    /// The generation that is counted into.
+    epoch: u64,
+    phase: Phase,
+    keys: Vec<FlowKey>,
+    entries: Vec<FlowEntry>,
+    sums: [[FlowSums; 2]; TOTALS_SLOTS],
+    closed: Generation,
+}
+
+impl Generations {
+    /// Starts counting into generation 1.
+    pub(super) fn start(
+        epoch_map: Array<u64>,
+        tables: [HashTable<FlowKey, FlowEntry>; 2],
+        totals: PerCpuArray<Totals>,
+        how: Grace,
+    ) -> io::Result<Self> {
+        let grace = GracePeriod::new()?;
+        epoch_map.set(0, &1)?;
+        let capacity = tables[0].capacity();
+        Ok(Self {
+            epoch_map,
+            totals,
+            grace,
+            how,
+            epoch: 1,
+            phase: Phase::Counting,
+            keys: vec![FlowKey::default(); BATCH],
+            entries: vec![FlowEntry::default(); BATCH],
+            sums: [[FlowSums::default(); 2]; TOTALS_SLOTS],
+            closed: Generation {
+                drain: Drain {
+                    epoch: 0,
+                    closed: Timestamp(0),
+                    // Address space only: pages come with the flows, and stay.
+                    flows: Vec::with_capacity(capacity as usize),
+                },
+                devices: Vec::with_capacity(2 * MAX_DEVICES),
+                flow_entries: 0,
+                flow_capacity: capacity,
+                crowded: false,
+            },
+            tables,
+        })
+    }
+
+    /// The generation that is counted into.
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Entries that one table can hold.
+    pub(super) const fn capacity(&self) -> u32 {
+        self.closed.flow_capacity
+    }
+
+    /// The table that is counted into, for tests that take something out of it.
+    pub(super) fn active_table(&self) -> &HashTable<FlowKey, FlowEntry> {
+        &self.tables[(self.epoch & 1) as usize]
+    }
+
+    /// Closes the current generation, or the one that an earlier call could not close.
+    ///
+    /// The order is what makes the result exact. A program reads the epoch once, so that all its
+    /// counting goes to one generation. After the flip and a grace period no program can hold the
+    /// old number: its table and totals no longer change. They are cleared only after all of them
+    /// were read, and before the next flip makes them current again.
+    pub(super) fn close(
+        &mut self,
+        slots: &mut Slots,
+        clock: &Clock,
+    ) -> Result<&Generation, GenerationError> {
+        if self.phase == Phase::Counting {
+            let next = self.epoch + 1;
+            let flipped = self.epoch_map.set(0, &next);
+            self.step("flipping the epoch", self.epoch, flipped)?;
+            self.epoch = next;
+            self.phase = Phase::Flipped;
+        }
+        let old = self.epoch - 1;
+        if self.phase == Phase::Flipped {
+            if self.how == Grace::Wait {
+                self.step("waiting for running programs", old, self.grace.wait())?;
+            }
+            self.closed.drain.epoch = old;
+            self.closed.drain.closed = clock.wall(monotonic_ns());
+            let read = self.read_flows(old, slots, clock);
+            self.step("reading the flow table", old, read)?;
+            let read = self.read_totals(old, slots);
+            self.step("reading the totals", old, read)?;
+            self.phase = Phase::Read;
+        }
+        let cleared = self.clear(old);
+        self.step("clearing what was read", old, cleared)?;
+        self.phase = Phase::Counting;
+        slots.closed(old);
+        Ok(&self.closed)
+    }
+
+    fn step<T>(
+        &self,
+        step: &'static str,
+        epoch: u64,
+        result: io::Result<T>,
+    ) -> Result<T, GenerationError> {
+        result.map_err(|source| GenerationError {
+            epoch,
+            step,
+            source,
+        })
+    }
+
+    fn read_flows(&mut self, epoch: u64, slots: &Slots, clock: &Clock) -> io::Result<()> {
+        let table = &self.tables[(epoch & 1) as usize];
+        let flows = &mut self.closed.drain.flows;
+        flows.clear();
+        self.sums = [[FlowSums::default(); 2]; TOTALS_SLOTS];
+        let mut cursor = Cursor::default();
+        loop {
+            let batch = match table.read(&mut cursor, &mut self.keys, &mut self.entries) {
+                Ok(batch) => batch,
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                    let double = 2 * self.keys.len();
+                    self.keys.resize(double, FlowKey::default());
+                    self.entries.resize(double, FlowEntry::default());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (key, entry) in self.keys.iter().zip(&self.entries).take(batch.count) {
+                let direction = usize::from(key.direction == Direction::Egress as u8);
+                let slot = slots.of_index(key.ifindex) as usize;
+                law::add_flow(&mut self.sums[slot][direction], key.protocol, entry);
+                flows.push(kernel_flow(key, entry, clock));
+            }
+            if batch.end {
+                self.closed.flow_entries = u32::try_from(flows.len()).unwrap_or(u32::MAX);
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_totals(&mut self, epoch: u64, slots: &mut Slots) -> io::Result<()> {
+        let mut devices = std::mem::take(&mut self.closed.devices);
+        devices.clear();
+        let mut overflow = 0;
+        for slot in slots.iter_mut() {
+            for direction in DIRECTIONS {
+                let totals = self.device_totals(epoch, slot.id, direction)?;
+                overflow += totals.totals.overflow.iter().sum::<u64>();
+                devices.push(DeviceTotals {
+                    device: slot.device.clone(),
+                    ifindex: slot.ifindex,
+                    ..totals
+                });
+            }
+        }
+        for direction in DIRECTIONS {
+            let unknown = self.device_totals(epoch, 0, direction)?;
+            if unknown.totals.runs != 0 || unknown.difference != 0 {
+                devices.push(unknown);
+            }
+        }
+        // Only now, so that a generation that had to be read twice is charged once.
+        for (slot, directions) in slots.iter_mut().zip(devices.chunks_mut(DIRECTIONS.len())) {
+            slot.difference_total += directions.iter().map(|one| one.difference).sum::<u64>();
+            for one in directions {
+                one.difference_total = slot.difference_total;
+            }
+        }
+        self.closed.devices = devices;
+        let capacity = u64::from(self.closed.flow_capacity);
+        self.closed.crowded =
+            overflow > 0 || u64::from(self.closed.flow_entries) * 10 > capacity * 7;
+        Ok(())
+    }
+
+    fn device_totals(
+        &mut self,
+        epoch: u64,
+        slot: u32,
+        direction: Direction,
+    ) -> io::Result<DeviceTotals> {
+        let totals = law::sum(self.totals.read(totals_index(epoch, slot, direction))?);
+        let flows = self.sums[slot as usize][direction as usize];
+        let difference = law::difference(&totals, &flows);
+        Ok(DeviceTotals {
+            device: "unknown".into(),
+            ifindex: 0,
+            direction,
+            totals,
+            flows,
+            difference,
+            difference_total: difference,
+        })
+    }
+
+    /// Empties the table by the keys that were read, and the totals that were read.
+    fn clear(&mut self, epoch: u64) -> io::Result<()> {
+        let table = &self.tables[(epoch & 1) as usize];
+        for flows in self.closed.drain.flows.chunks(self.keys.len()) {
+            for (key, flow) in self.keys.iter_mut().zip(flows) {
+                *key = flow.key;
+            }
+            table.delete(&self.keys[..flows.len()])?;
+        }
+        for slot in 0..TOTALS_SLOTS as u32 {
+            for direction in DIRECTIONS {
+                self.totals.zero(totals_index(epoch, slot, direction))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kernel_flow(key: &FlowKey, entry: &FlowEntry, clock: &Clock) -> KernelFlow {
+    KernelFlow {
+        key: *key,
+        packets: entry.packets,
+        bytes: entry.bytes,
+        first: clock.wall(entry.first_ns),
+        // Stored without order by several CPUs: the last store may be the earlier tick.
+        last: clock.wall(entry.last_ns.max(entry.first_ns)),
+        tcp_flags: (entry.tcp_flags & 0xff) as u8,
+        syn: entry.syn,
+        syn_ack: entry.syn_ack,
+        fin: entry.fin,
+        rst: entry.rst,
+    }
 }

@@ -13,13 +13,20 @@
 //! [`Clock`](crate::source::live::Clock).
 
 mod attach;
+mod capabilities;
 mod error;
 mod generation;
+mod law;
+mod load;
+mod netlink;
 mod options;
 mod plane;
+mod rings;
+mod slots;
+mod sys;
 
 pub use attach::{Attachment, DeviceChange, Egress, XdpMode};
 pub use error::{AttachError, GenerationError, LoadError, PlaneError};
 pub use generation::{DeviceTotals, FlowSums, Generation};
 pub use options::{AttachOptions, EgressOption, Grace, LoadOptions, ModeOption};
-pub use plane::{DataPlane, Polled, ProgramStats};
+pub use plane::{DataPlane, LoadedProgram, Polled, ProgramStats};

@@ -1,27 +1,39 @@
 //! The loaded data plane.
 
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
+};
 
-use sensor_ebpf::abi::{SampleHeader, Settings};
+use sensor_ebpf::abi::{FilterPrefix, SampleHeader, Settings, mode};
 
 use super::{
     AttachError, AttachOptions, Attachment, DeviceChange, Generation, GenerationError, LoadError,
     LoadOptions, PlaneError,
+    attach::{Attached, attach, follow},
+    load::{Loaded, load},
+    netlink,
 };
 use crate::source::live::Clock;
 
 /// The loaded BPF object with its maps, rings and links. See the [module](super) for its use.
 #[derive(Debug)]
 pub struct DataPlane {
-    never: std::convert::Infallible,
+    // Dropped first: the links go before the maps.
+    attached: Vec<Attached>,
+    loaded: Loaded,
+    /// As the caller wants them; the mode bit for mirror ports is ours.
+    settings: Settings,
 }
 
 /// What one round over the sample rings gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// Records handed out.
+    /// Records taken out of the rings.
     pub records: usize,
-    /// Records too short to be one, which are dropped (0 unless kernel and user space disagree).
+    /// Those of them that were too short to be one, and were dropped (0 unless kernel and user
+    /// space disagree).
     pub malformed: usize,
     /// Kernel time (`CLOCK_MONOTONIC`, nanoseconds) before which every record of every ring has
     /// been handed out: the watermark of [`crate::source::live::Source::release`].
@@ -43,14 +55,33 @@ pub struct ProgramStats {
     pub jited_bytes: u32,
 }
 
-#[expect(unused_variables, reason = "API ahead of its implementation")]
+/// One of the loaded programs, for [`DataPlane::program_fd`].
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadedProgram {
+    /// XDP, linear variant.
+    XdpLinear,
+    /// Egress classifier.
+    Egress,
+}
+
 impl DataPlane {
-    /// Loads the embedded BPF object: maps, rings, programs. Nothing is attached yet.
+    /// Loads the embedded BPF object: maps, rings, programs. Nothing is attached yet, and until
+    /// [`DataPlane::apply`] nothing is sampled.
+    ///
+    /// Egress filters that a killed process has left on any device without an XDP program are
+    /// removed.
     ///
     /// # Errors
     /// [`LoadError`]: a line with cause and remedy.
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
-        Err(LoadError::Object("not part of this build".into()))
+        let loaded = load(options)?;
+        sweep();
+        Ok(Self {
+            attached: Vec::new(),
+            loaded,
+            settings: Settings::default(),
+        })
     }
 
     /// Attaches the programs to `device`, natively if it can be.
@@ -62,41 +93,128 @@ impl DataPlane {
         device: &str,
         options: AttachOptions,
     ) -> Result<Attachment, AttachError> {
-        match self.never {}
+        if self
+            .attached
+            .iter()
+            .any(|other| other.attachment.device == device)
+        {
+            return Err(AttachError::Twice {
+                device: device.to_owned(),
+            });
+        }
+        if self
+            .attached
+            .iter()
+            .any(|other| other.attachment.tap != options.tap)
+        {
+            return Err(AttachError::TapMixed {
+                device: device.to_owned(),
+            });
+        }
+        if self.attached.is_empty() {
+            // In force before the first packet.
+            self.write_settings(options.tap)
+                .map_err(|source| AttachError::System {
+                    device: device.to_owned(),
+                    what: "the settings could not be written",
+                    source,
+                })?;
+        }
+        let epoch = self.loaded.generations.epoch();
+        let Loaded {
+            programs, slots, ..
+        } = &mut self.loaded;
+        let attached = attach(device, options, programs, slots, epoch, false)?;
+        let attachment = attached.attachment.clone();
+        self.attached.push(attached);
+        Ok(attachment)
     }
 
-    /// Detaches `device`; what was counted there still appears in the generations that are open.
+    /// Detaches `device`; what was counted there still appears in the generation that is open.
     /// Returns whether it was attached.
     pub fn detach(&mut self, device: &str) -> bool {
-        match self.never {}
+        let found = self
+            .attached
+            .iter()
+            .position(|other| other.attachment.device == device);
+        let Some(at) = found else {
+            return false;
+        };
+        let slot = self.attached[at].slot;
+        drop(self.attached.remove(at));
+        let epoch = self.loaded.generations.epoch();
+        self.loaded.slots.release(slot, epoch, false);
+        true
     }
 
-    /// The devices that are attached now.
+    /// The devices on which the programs run now.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
-        std::iter::empty()
+        self.attached
+            .iter()
+            .filter(|attached| attached.is_running())
+            .map(|attached| &attached.attachment)
     }
 
     /// Looks after the attached devices: to be called about once a second.
     pub fn follow_devices(&mut self) -> Vec<DeviceChange> {
-        match self.never {}
+        let epoch = self.loaded.generations.epoch();
+        let Loaded {
+            programs, slots, ..
+        } = &mut self.loaded;
+        follow(&mut self.attached, programs, slots, epoch)
     }
 
-    /// Puts new settings into force, without detaching. The bit [`sensor_ebpf::abi::mode::TAP`]
-    /// is kept as the attachments need it, whatever `settings` says.
+    /// Puts new settings into force, without detaching. The bit [`mode::TAP`] is kept as the
+    /// attachments need it, whatever `settings` says.
     ///
     /// # Errors
     /// [`PlaneError`] if the kernel refuses the update.
     pub fn apply(&mut self, settings: &Settings) -> Result<(), PlaneError> {
-        match self.never {}
+        self.settings = *settings;
+        let tap = self.attached.iter().any(|attached| attached.attachment.tap);
+        self.write_settings(tap).map_err(failed("settings"))
+    }
+
+    /// Replaces the sampling filters, of which [`mode::FILTER_ADDRESSES`] and
+    /// [`mode::FILTER_PORTS`] switch on the use.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses an entry, as it does when there are too many.
+    pub fn set_filters(
+        &mut self,
+        addresses: &[FilterPrefix],
+        ports: &[u16],
+    ) -> Result<(), PlaneError> {
+        let Loaded {
+            filter_addresses,
+            filter_ports,
+            ..
+        } = &mut self.loaded;
+        filter_addresses
+            .replace(addresses)
+            .map_err(failed("address filter"))?;
+        filter_ports.replace(ports).map_err(failed("port filter"))
+    }
+
+    fn write_settings(&self, tap: bool) -> io::Result<()> {
+        let mut settings = self.settings;
+        settings.mode &= !mode::TAP;
+        if tap {
+            settings.mode |= mode::TAP;
+        }
+        self.loaded.settings.set(0, &settings)
     }
 
     /// Closes the generation that is counted into, and reads it. Takes tens of milliseconds, most
     /// of it waiting for programs that still run. The result's memory is reused by the next call.
     ///
     /// # Errors
-    /// [`GenerationError`]; nothing is lost, the next call reads the same generation.
+    /// [`GenerationError`]; nothing is lost, the next call goes on with the same generation.
     pub fn close_generation(&mut self, clock: &Clock) -> Result<&Generation, GenerationError> {
-        match self.never {}
+        let Loaded {
+            generations, slots, ..
+        } = &mut self.loaded;
+        generations.close(slots, clock)
     }
 
     /// Hands out up to `budget` records of the sample rings, round robin, oldest of each ring
@@ -106,7 +224,7 @@ impl DataPlane {
         budget: usize,
         sink: impl FnMut(&SampleHeader, &[u8]),
     ) -> Polled {
-        match self.never {}
+        self.loaded.rings.poll(budget, sink)
     }
 
     /// Waits until a ring asks to be read, at most for `timeout`. Programs wake user space once
@@ -115,23 +233,75 @@ impl DataPlane {
     /// # Errors
     /// [`PlaneError`] if `poll(2)` fails; a signal is not an error.
     pub fn wait(&self, timeout: Duration) -> Result<bool, PlaneError> {
-        match self.never {}
+        self.loaded
+            .rings
+            .wait(timeout)
+            .map_err(failed("wait for samples"))
     }
 
     /// Descriptors of the rings for an event loop of the caller's own: readable means "poll".
     pub fn ring_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::empty()
+        self.loaded.rings.fds()
     }
 
     /// The loaded programs.
     #[must_use]
     pub fn programs(&self) -> &[ProgramStats] {
-        match self.never {}
+        &self.loaded.stats
     }
 
     /// Entries that the flow table of one generation can hold.
     #[must_use]
-    pub fn flow_table_capacity(&self) -> u32 {
-        match self.never {}
+    pub const fn flow_table_capacity(&self) -> u32 {
+        self.loaded.generations.capacity()
+    }
+
+    /// For tests: a program to run by `BPF_PROG_TEST_RUN`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn program_fd(&self, program: LoadedProgram) -> BorrowedFd<'_> {
+        match program {
+            LoadedProgram::XdpLinear => self.loaded.programs.xdp_linear.as_fd(),
+            LoadedProgram::Egress => self.loaded.programs.egress.as_fd(),
+        }
+    }
+
+    /// For tests: the flow table that is counted into.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn active_table_fd(&self) -> BorrowedFd<'_> {
+        self.loaded.generations.active_table().fd()
+    }
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> PlaneError {
+    move |source| PlaneError { what, source }
+}
+
+/// Removes what a killed process has left, on devices that no other sensor is attached to: one
+/// that runs has its XDP program there.
+fn sweep() {
+    let devices = match netlink::device::Device::all() {
+        Ok(devices) => devices,
+        Err(error) => {
+            tracing::warn!(%error, "Could not look for old egress filters");
+            return;
+        }
+    };
+    for device in devices.iter().filter(|device| device.xdp.is_none()) {
+        match netlink::tc::remove(device.index) {
+            Ok(false) => {}
+            Ok(true) => {
+                let device = device.name.as_str();
+                tracing::info!(
+                    device,
+                    "Removed the egress filter of a process that was killed"
+                );
+            }
+            Err(error) => {
+                let device = device.name.as_str();
+                tracing::debug!(device, %error, "Could not look for an old egress filter");
+            }
+        }
     }
 }

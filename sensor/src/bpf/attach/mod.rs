@@ -1,0 +1,207 @@
+//! Attaching to devices, and what it gives back.
+
+mod check;
+mod egress;
+mod follow;
+mod tap;
+mod xdp;
+
+use super::{
+    AttachError, AttachOptions, load::Programs, netlink::device::Device, slots::SlotError,
+    slots::SlotId, slots::Slots, sys::link::Link,
+};
+use egress::EgressHook;
+pub(super) use follow::follow;
+use sensor_ebpf::abi::MAX_DEVICES;
+use tap::Promiscuous;
+
+/// A device on which the programs run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name now.
+    pub device: String,
+    /// Its index now.
+    pub ifindex: u32,
+    /// Where XDP runs.
+    pub mode: XdpMode,
+    /// The program takes multi-buffer frames (jumbo MTU, LRO).
+    pub frags: bool,
+    /// Why native mode was not to be had, if it was asked for or allowed.
+    pub fallback: Option<String>,
+    /// How sent packets are counted.
+    pub egress: Egress,
+    /// A mirror port.
+    pub tap: bool,
+}
+
+/// Where the XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver, on each frame.
+    Native,
+    /// In the stack, after GRO: packets that were merged count as one.
+    Generic,
+}
+
+impl XdpMode {
+    /// `native` or `generic`, as in `sensor_xdp_attach_info{mode}`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// How packets that the host sends are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// A TCX link, which dies with the process.
+    Tcx,
+    /// A clsact filter under our own priority and handle, which the next start removes if this
+    /// process does not.
+    Clsact,
+    /// Not at all, and why.
+    None(String),
+}
+
+impl Egress {
+    /// `tcx`, `clsact` or `none`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::None(_) => "none",
+        }
+    }
+}
+
+/// What happened to an attached device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceChange {
+    /// It vanished. Its name is watched for its return.
+    Vanished {
+        /// The name.
+        device: String,
+        /// Its last index.
+        ifindex: u32,
+    },
+    /// A device of that name is there again, and attached.
+    Returned(Attachment),
+    /// A device of that name is there again, and cannot be attached; tried again later.
+    Failed {
+        /// The name.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// The device has another name, and stays attached.
+    Renamed {
+        /// The name before.
+        from: String,
+        /// The name now.
+        to: String,
+        /// Its index.
+        ifindex: u32,
+    },
+}
+
+/// A device that is attached, or that was and may come back.
+#[derive(Debug)]
+pub(super) struct Attached {
+    /// As it is, or was last.
+    pub(super) attachment: Attachment,
+    options: AttachOptions,
+    pub(super) slot: SlotId,
+    /// What runs there; none while the device is gone.
+    hooks: Option<Hooks>,
+    /// Why the last attempt to attach it again failed, which is reported once.
+    failure: Option<String>,
+}
+
+/// Everything that dropping takes off a device.
+#[derive(Debug)]
+struct Hooks {
+    xdp: Link,
+    _egress: EgressHook,
+    _promiscuous: Option<Promiscuous>,
+}
+
+impl Attached {
+    /// The programs run on the device now.
+    pub(super) const fn is_running(&self) -> bool {
+        self.hooks.is_some()
+    }
+}
+
+/// Attaches the programs to the device called `name`. A slot is taken before the first packet can
+/// be counted, and given back if attaching fails, unless the device is known and `may_return`.
+pub(super) fn attach(
+    name: &str,
+    options: AttachOptions,
+    programs: &Programs,
+    slots: &mut Slots,
+    epoch: u64,
+    may_return: bool,
+) -> Result<Attached, AttachError> {
+    let device = check::usable(name, options)?;
+    let slot = slots
+        .take(name, device.index)
+        .map_err(|error| no_slot(name, error))?;
+    match hook(&device, options, programs) {
+        Ok((attachment, hooks)) => Ok(Attached {
+            attachment,
+            options,
+            slot,
+            hooks: Some(hooks),
+            failure: None,
+        }),
+        Err(error) => {
+            slots.release(slot, epoch, may_return);
+            Err(error)
+        }
+    }
+}
+
+fn hook(
+    device: &Device,
+    options: AttachOptions,
+    programs: &Programs,
+) -> Result<(Attachment, Hooks), AttachError> {
+    let promiscuous = options.tap.then(|| Promiscuous::set(device)).transpose()?;
+    let xdp = xdp::attach(device, options.mode, programs)?;
+    let (egress, hook) = egress::attach(device, options, programs);
+    let attachment = Attachment {
+        device: device.name.clone(),
+        ifindex: device.index,
+        mode: xdp.mode,
+        frags: xdp.frags,
+        fallback: xdp.fallback,
+        egress,
+        tap: options.tap,
+    };
+    let hooks = Hooks {
+        xdp: xdp.link,
+        _egress: hook,
+        _promiscuous: promiscuous,
+    };
+    Ok((attachment, hooks))
+}
+
+fn no_slot(device: &str, error: SlotError) -> AttachError {
+    let device = device.to_owned();
+    match error {
+        SlotError::Full => AttachError::TooMany {
+            device,
+            limit: MAX_DEVICES,
+        },
+        SlotError::Collision(other) => AttachError::IndexCollision { device, other },
+        SlotError::Map(source) => AttachError::System {
+            device,
+            what: "the device table could not be changed",
+            source,
+        },
+    }
+}

@@ -1,0 +1,98 @@
+//! Links: what attaches a program for as long as its descriptor is open.
+//!
+//! aya falls back to netlink where the kernel refuses a link, for XDP on `EINVAL` and for TC below
+//! Linux 6.6. Such attachments outlive the process, so this module makes links or fails.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::{Command, address, bpf, bpf_fd};
+
+const BPF_XDP: u32 = 37;
+const BPF_TCX_EGRESS: u32 = 47;
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// Where a link hooks a program in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    XdpNative,
+    XdpGeneric,
+    /// Behind the TCX programs that are there.
+    TcxEgress,
+}
+
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkAttr {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    // The kernel wants everything that a TCX link may be ordered by, even if it is nothing.
+    relative: u32,
+    _pad: u32,
+    expected_revision: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct InfoAttr {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+/// Head of `struct bpf_link_info`, as far as XDP and TCX links fill it.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkInfo {
+    link_type: u32,
+    id: u32,
+    prog_id: u32,
+    _pad: u32,
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// A program on a device. Closing the descriptor, by dropping or by dying, takes it off.
+#[derive(Debug)]
+pub(crate) struct Link(OwnedFd);
+
+impl Link {
+    /// Attaches `program` to the device with index `ifindex`.
+    pub(crate) fn new(program: BorrowedFd<'_>, ifindex: u32, hook: Hook) -> io::Result<Self> {
+        let (attach_type, flags) = match hook {
+            Hook::XdpNative => (BPF_XDP, XDP_FLAGS_DRV_MODE),
+            Hook::XdpGeneric => (BPF_XDP, XDP_FLAGS_SKB_MODE),
+            Hook::TcxEgress => (BPF_TCX_EGRESS, 0),
+        };
+        let mut attr = LinkAttr {
+            prog_fd: program.as_raw_fd().cast_unsigned(),
+            target_ifindex: ifindex,
+            attach_type,
+            flags,
+            ..LinkAttr::default()
+        };
+        // SAFETY: BPF_LINK_CREATE reads the attributes only.
+        unsafe { bpf_fd(Command::LinkCreate, &mut attr).map(Self) }
+    }
+
+    /// The index of the device, or `None` if the kernel has taken the link off because the device
+    /// is gone.
+    pub(crate) fn ifindex(&self) -> io::Result<Option<u32>> {
+        let mut info = LinkInfo::default();
+        let mut attr = InfoAttr {
+            fd: self.0.as_fd().as_raw_fd().cast_unsigned(),
+            len: u32::try_from(size_of::<LinkInfo>()).unwrap_or(0),
+            info: address(&raw mut info),
+        };
+        // SAFETY: the kernel writes at most `len` bytes to `info`, and any bytes make a LinkInfo.
+        unsafe { bpf(Command::InfoByFd, &mut attr)? };
+        Ok((info.ifindex != 0).then_some(info.ifindex))
+    }
+}

@@ -1,0 +1,72 @@
+//! The part of `bpf(2)` that aya 0.14 has no interface for: batches over hash maps, the grace
+//! period, plain links, rings of a chosen size.
+//!
+//! All `unsafe` of the system call is in this file; [`map`] and [`link`] are safe on top of it.
+//! Maps and links are reached by descriptors that were kept, never by `BPF_*_GET_FD_BY_ID`, which
+//! asks for `CAP_SYS_ADMIN`.
+
+pub(super) mod link;
+pub(super) mod map;
+
+use std::{
+    ffi::c_long,
+    io,
+    os::fd::{FromRawFd as _, OwnedFd},
+};
+
+use zerocopy::{Immutable, IntoBytes};
+
+/// `enum bpf_cmd` of `include/uapi/linux/bpf.h`.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+enum Command {
+    MapCreate = 0,
+    MapLookup = 1,
+    MapUpdate = 2,
+    MapDelete = 3,
+    InfoByFd = 15,
+    MapLookupBatch = 24,
+    MapDeleteBatch = 27,
+    LinkCreate = 28,
+}
+
+/// Calls `bpf(2)`.
+///
+/// # Safety
+///
+/// `attr` is what the kernel expects for `command`, and every address in it is valid for as many
+/// bytes as the command reads or writes there.
+unsafe fn bpf<T: IntoBytes + Immutable>(command: Command, attr: &mut T) -> io::Result<c_long> {
+    // SAFETY: `attr` is initialised memory of the given size; what it points to is the caller's
+    // promise.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as u32,
+            &raw mut *attr,
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// [`bpf`] for commands that return a descriptor.
+///
+/// # Safety
+///
+/// As for [`bpf`]; `command` returns a descriptor.
+unsafe fn bpf_fd<T: IntoBytes + Immutable>(command: Command, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller promises.
+    let fd = unsafe { bpf(command, attr)? };
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// An address as `bpf_attr` holds it.
+fn address<T: ?Sized>(of: *const T) -> u64 {
+    of.cast::<u8>().addr() as u64
+}
