@@ -4,6 +4,7 @@
     reason = "this binary has nothing but tests"
 )]
 
+mod accounting;
 mod daemon;
 mod e2e;
 mod kernel;
