@@ -5,6 +5,7 @@
 )]
 
 mod accounting;
+mod attach;
 mod daemon;
 mod e2e;
 mod kernel;

@@ -63,7 +63,10 @@ pub(super) struct Tally {
 impl Tally {
     /// Adds a generation, whose parts have to agree with one another.
     pub(super) fn add(&mut self, generation: &Generation) {
-        assert_eq!(generation.flow_entries as usize, generation.drain.flows.len());
+        assert_eq!(
+            generation.flow_entries as usize,
+            generation.drain.flows.len()
+        );
         for flow in &generation.drain.flows {
             assert!(flow.first <= flow.last && flow.packets > 0, "{flow:?}");
             *self.flows.entry(flow.key).or_default() += flow.packets;

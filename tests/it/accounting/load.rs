@@ -96,9 +96,18 @@ impl Load {
         };
         // SAFETY: the kernel reads the frame and the context, and writes to `attr` only.
         let result = unsafe {
-            libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<RunAttr>())
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_PROG_TEST_RUN,
+                &raw mut attr,
+                size_of::<RunAttr>(),
+            )
         };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -114,5 +123,7 @@ pub(super) fn pin(cpu: usize) {
 
 /// CPUs that the tests load.
 pub(super) fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(2)
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(2)
 }

@@ -109,7 +109,10 @@ fn a_full_table_counts_every_packet_of_its_own_flows() -> Result<()> {
             let mut tally = Tally::default();
             let generation = bed.plane.close_generation(&bed.clock)?;
             tally.add(generation);
-            assert_eq!(generation.flow_entries, 64, "room again in every generation");
+            assert_eq!(
+                generation.flow_entries, 64,
+                "room again in every generation"
+            );
             assert_eq!(tally.difference, 0);
             assert_eq!(tally.in_flows, 64 * u64::from(3 + round));
             assert_eq!(tally.overflow, 136 * u64::from(3 + round));
@@ -121,6 +124,9 @@ fn a_full_table_counts_every_packet_of_its_own_flows() -> Result<()> {
 /// Resident memory of this process.
 fn resident_kib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

@@ -70,7 +70,10 @@ fn every_packet_is_in_exactly_one_generation() -> Result<()> {
         let total: u64 = sent.values().sum();
         assert!(total > 100_000, "the load did not run: {total} packets");
         assert_eq!(tally.difference, 0);
-        assert_eq!((tally.runs, tally.in_flows, tally.overflow), (total, total, 0));
+        assert_eq!(
+            (tally.runs, tally.in_flows, tally.overflow),
+            (total, total, 0)
+        );
         let mut counted: Vec<u64> = tally.flows.values().copied().collect();
         let mut expected: Vec<u64> = sent.into_values().collect();
         counted.sort_unstable();

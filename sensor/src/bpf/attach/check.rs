@@ -5,7 +5,7 @@ use std::io;
 use super::super::{AttachError, AttachOptions, capabilities, netlink::device::Device};
 
 /// Finds the device and refuses what cannot work, or would do harm.
-pub(super) fn usable(name: &str, options: AttachOptions) -> Result<Device, AttachError> {
+pub(in super::super) fn usable(name: &str, options: AttachOptions) -> Result<Device, AttachError> {
     let system = |what| {
         move |source: io::Error| AttachError::System {
             device: name.to_owned(),
@@ -80,7 +80,7 @@ fn kind(device: &Device, name_of: impl Fn(u32) -> String) -> Result<(), AttachEr
 }
 
 /// Names the program as far as capabilities allow: its name asks for `CAP_SYS_ADMIN`.
-pub(super) fn foreign(id: u32, mode: &str) -> String {
+pub(in super::super) fn foreign(id: u32, mode: &str) -> String {
     let name = aya::programs::loaded_programs()
         .filter_map(Result::ok)
         .find(|program| program.id() == id)

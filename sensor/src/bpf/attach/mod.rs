@@ -10,6 +10,7 @@ use super::{
     AttachError, AttachOptions, load::Programs, netlink::device::Device, slots::SlotError,
     slots::SlotId, slots::Slots, sys::link::Link,
 };
+pub(super) use check::{foreign, usable};
 use egress::EgressHook;
 pub(super) use follow::follow;
 use sensor_ebpf::abi::MAX_DEVICES;
@@ -146,7 +147,7 @@ pub(super) fn attach(
     epoch: u64,
     may_return: bool,
 ) -> Result<Attached, AttachError> {
-    let device = check::usable(name, options)?;
+    let device = usable(name, options)?;
     let slot = slots
         .take(name, device.index)
         .map_err(|error| no_slot(name, error))?;

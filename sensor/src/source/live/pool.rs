@@ -16,8 +16,7 @@ impl Pool {
     /// Copies `bytes` into the pool.
     pub(super) fn copy(&mut self, bytes: &[u8]) -> Bytes {
         if self.chunk.capacity() < bytes.len() {
-            // Takes the old chunk again if nobody holds a slice of it any more. The unused tail
-            // would otherwise stay its view, and only the tail could be reclaimed.
+            // Takes the old chunk again if nobody holds a slice of it any more.
             self.chunk.reserve(CHUNK.max(bytes.len()));
         }
         self.chunk.extend_from_slice(bytes);

@@ -1,0 +1,109 @@
+//! Modes, variants and hooks that can be had on a veth.
+
+use anyhow::Result;
+use sensor::bpf::{AttachOptions, Egress, EgressOption, ModeOption, XdpMode};
+use sensor_tests::root_or_skip;
+
+use super::{output, pair, plane};
+
+#[test]
+fn native_with_frags_also_on_jumbo_frames() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let namespace = pair()?;
+    namespace.ip("link set bpf0 mtu 9000")?;
+    namespace.ip("link set bpf1 mtu 9000")?;
+    namespace.enter(|| {
+        let mut plane = plane()?;
+        let attachment = plane.attach("bpf0", AttachOptions::default())?;
+        assert_eq!((attachment.mode, attachment.frags), (XdpMode::Native, true));
+        assert_eq!((attachment.fallback, attachment.egress), (None, Egress::Tcx));
+        assert!(plane.programs().iter().all(|program| program.verified_instructions > 0));
+        Ok(())
+    })?
+}
+
+#[test]
+fn a_driver_without_native_mode_falls_back_and_says_why() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let namespace = pair()?;
+    // A dummy device has no native XDP.
+    if namespace.ip("link add bpfdummy type dummy").is_err() {
+        sensor_tests::skip("no dummy devices in this kernel");
+        return Ok(());
+    }
+    namespace.ip("link set bpfdummy up")?;
+    namespace.enter(|| {
+        let mut plane = plane()?;
+        let attachment = plane.attach("bpfdummy", AttachOptions::default())?;
+        assert_eq!(attachment.mode, XdpMode::Generic);
+        let reason = attachment.fallback.expect("a reason");
+        assert!(reason.contains("native"), "{reason}");
+        plane.detach("bpfdummy");
+
+        let native = AttachOptions {
+            mode: ModeOption::Native,
+            ..AttachOptions::default()
+        };
+        let refused = plane.attach("bpfdummy", native).expect_err("no native mode");
+        assert!(refused.to_string().contains("native mode"), "{refused}");
+        Ok(())
+    })?
+}
+
+#[test]
+fn a_mirror_port_is_promiscuous_while_attached() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let namespace = pair()?;
+    let promiscuity = || output(&namespace, "ip", "-d link show bpf0");
+    namespace.enter(|| {
+        let mut plane = plane()?;
+        let tap = AttachOptions {
+            tap: true,
+            ..AttachOptions::default()
+        };
+        let attachment = plane.attach("bpf0", tap)?;
+        assert!(attachment.tap && matches!(attachment.egress, Egress::None(_)));
+        assert!(promiscuity()?.contains("promiscuity 1"));
+        assert!(plane.detach("bpf0"));
+        assert!(!plane.detach("bpf0"));
+        assert!(promiscuity()?.contains("promiscuity 0"));
+        Ok(())
+    })?
+}
+
+#[test]
+fn clsact_is_removed_with_its_filter_unless_others_use_it() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let namespace = pair()?;
+    let clsact = AttachOptions {
+        egress: EgressOption::Clsact,
+        ..AttachOptions::default()
+    };
+    let attach_and_drop = || {
+        namespace.enter(|| {
+            let mut plane = plane()?;
+            let attachment = plane.attach("bpf0", clsact)?;
+            assert_eq!(attachment.egress, Egress::Clsact);
+            let filters = output(&namespace, "tc", "filter show dev bpf0 egress")?;
+            assert!(filters.contains("sensor_egress"), "{filters}");
+            anyhow::Ok(())
+        })?
+    };
+    attach_and_drop()?;
+    assert!(!output(&namespace, "tc", "qdisc show dev bpf0")?.contains("clsact"));
+
+    // A qdisc that was there before stays.
+    output(&namespace, "tc", "qdisc add dev bpf0 clsact")?;
+    attach_and_drop()?;
+    assert!(output(&namespace, "tc", "qdisc show dev bpf0")?.contains("clsact"));
+    assert_eq!(output(&namespace, "tc", "filter show dev bpf0 egress")?, "");
+    Ok(())
+}
