@@ -174,6 +174,7 @@ fn tap(lab: &Lab, binary: &Path, length: Duration, flows: u32, capacity: u32) ->
         binary: Some(binary.into()),
         discard_events: !all_fit,
         args: ["--tap", "--force", "-c", path].map(str::to_owned).into(),
+        ..SensorOptions::default()
     };
     let before = lab.server.counters()?;
     let sensor = Sensor::start(&lab.server, &options)?;

@@ -20,6 +20,10 @@ const LISTEN: SocketAddr =
 pub struct SensorOptions {
     /// The sensor's binary; by default [`sensor_binary`].
     pub binary: Option<PathBuf>,
+    /// Words before the sensor's own: a program that starts it, e.g. with fewer capabilities.
+    pub wrapper: Vec<String>,
+    /// Path of its control socket; by default one of its own.
+    pub socket: Option<PathBuf>,
     /// Start it without `--json`, so that it makes no events to keep.
     pub discard_events: bool,
     /// Words after `sensor run -i DEVICE --json`.
@@ -63,11 +67,18 @@ impl Sensor {
     pub fn spawn(host: &Host, options: &SensorOptions) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let binary = options.binary.clone().unwrap_or_else(sensor_binary);
-        let mut child = host
-            .namespace
-            .command(&binary)
+        let socket = directory.path().join("control.sock");
+        let mut command = match options.wrapper.split_first() {
+            Some((program, words)) => {
+                let mut command = host.namespace.command(program);
+                command.args(words).arg(&binary);
+                command
+            }
+            None => host.namespace.command(&binary),
+        };
+        let mut child = command
             .args(["run", "-i", host.device, "--socket"])
-            .arg(directory.path().join("control.sock"))
+            .arg(options.socket.as_ref().unwrap_or(&socket))
             .args((!options.discard_events).then_some("--json"))
             .args(&options.args)
             .stdin(Stdio::null())

@@ -37,7 +37,8 @@ pub struct Host {
     pub namespace: Namespace,
     /// Its device's name: `c0`, `s0` or `a0`.
     pub device: &'static str,
-    port: Port,
+    /// Which end of the wire it is.
+    pub port: Port,
 }
 
 impl Host {
