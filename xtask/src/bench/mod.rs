@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: every figure beside its peers in the same run.
 
+mod mix;
+mod offline;
 mod report;
 mod ring;
 
@@ -29,7 +31,11 @@ pub(crate) enum Suite {
 type Measure = fn() -> Result<Report>;
 
 /// Every measurement by the suite it belongs to, in order of execution.
-const MEASURES: &[(Suite, Measure)] = &[(Suite::Ring, ring::measure)];
+const MEASURES: &[(Suite, Measure)] = &[
+    (Suite::Mix, mix::measure),
+    (Suite::Offline, offline::measure),
+    (Suite::Ring, ring::measure),
+];
 
 /// Runs a suite, prints its tables, and keeps the figures where asked.
 pub(crate) fn run(suite: Suite, json: Option<&Path>, record: bool) -> Result<()> {
