@@ -8,4 +8,5 @@ mod accounting;
 mod attach;
 mod daemon;
 mod e2e;
+mod golden;
 mod kernel;

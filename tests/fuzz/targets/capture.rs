@@ -5,7 +5,10 @@ use std::{io::Cursor, path::Path};
 
 use libfuzzer_sys::fuzz_target;
 use sensor::{
-    core::engine::{Engine, EngineConfig},
+    core::{
+        engine::{Engine, EngineConfig},
+        proto,
+    },
     source::capture::Reader,
 };
 use sensor_fuzz::check_event;
@@ -15,7 +18,10 @@ fuzz_target!(|data: &[u8]| {
     else {
         return;
     };
-    let mut engine = Engine::new(EngineConfig::default());
+    let mut engine = Engine::new(EngineConfig {
+        registry: proto::standard(),
+        ..EngineConfig::default()
+    });
     // A compressed input can hold far more than its own size.
     for frame in reader.take(10_000) {
         let Ok(frame) = frame else { break };

@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use sensor::core::{
     engine::{Engine, EngineConfig},
     frame::{Frame, LinkType, Origin},
+    proto,
     time::Timestamp,
 };
 use sensor_fuzz::{Pieces, check_event};
@@ -19,7 +20,10 @@ const LINKS: [LinkType; 5] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let mut engine = Engine::new(EngineConfig::default());
+    let mut engine = Engine::new(EngineConfig {
+        registry: proto::standard(),
+        ..EngineConfig::default()
+    });
     let mut out = |event| check_event(&event);
     let mut time = 1_700_000_000_000_000_000_u64;
     for (number, (tag, piece)) in Pieces(data).enumerate() {

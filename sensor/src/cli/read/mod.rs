@@ -18,6 +18,7 @@ use crate::{
     core::{
         engine::{Engine, EngineConfig},
         event::Event,
+        proto,
         stats::Stats,
         time::Timestamp,
     },
@@ -91,7 +92,10 @@ fn read(
     files: &[PathBuf],
     emit: &mut dyn FnMut(&Event) -> io::Result<()>,
 ) -> anyhow::Result<Reading> {
-    let mut engine = Engine::new(EngineConfig::default());
+    let mut engine = Engine::new(EngineConfig {
+        registry: proto::standard(),
+        ..EngineConfig::default()
+    });
     let mut reading = Reading::default();
     // Nothing can fail on the engine's side of the border: the first error is kept aside and
     // ends reading.
