@@ -23,7 +23,7 @@ use crate::{
         engine::{Engine, EngineConfig},
         event::Event,
         kernel::Drain,
-        proto::Registry,
+        proto,
         time::Timestamp,
     },
     metrics::{Batches, Device, Dissected, Exporter, Health, Snapshot},
@@ -131,7 +131,7 @@ impl Live {
             limits: config.engine.limits(),
             timeouts: config.engine.timeouts(),
             midstream: config.engine.midstream,
-            registry: Registry::empty(),
+            registry: proto::standard(),
         });
         let now = Instant::now();
         let mut live = Self {

@@ -100,7 +100,7 @@ impl Datagram {
         }
         let bytes = &data[headers.transport..headers.end];
         let end = start + bytes.len();
-        if end > LONGEST || (fragment.more && bytes.len() % 8 != 0) {
+        if end > LONGEST || (fragment.more && !bytes.len().is_multiple_of(8)) {
             return Err(Refused::Malformed);
         }
         if self.total.is_some_and(|total| end > total) {

@@ -15,6 +15,7 @@ use zerocopy::IntoBytes;
 
 use self::datagram::{Datagram, Refused};
 use super::decode::Packet;
+use super::frame::Frame;
 use super::limits::Limits;
 use super::stats::DefragStats;
 use super::time::Timestamp;
@@ -79,9 +80,7 @@ impl Defrag {
     pub(crate) fn insert(
         &mut self,
         packet: &Packet,
-        data: &Bytes,
-        wire_len: u32,
-        time: Timestamp,
+        frame: &Frame,
         limits: &Limits,
         stats: &mut DefragStats,
         orphans: &mut Vec<Orphan>,
@@ -89,6 +88,7 @@ impl Defrag {
         let Some(fragment) = packet.headers.fragment else {
             return Outcome::default();
         };
+        let time = frame.time;
         let key = fragment_key(&packet.key);
         let hash = hash(&self.hasher, &key, fragment.id);
         let found = self
@@ -120,9 +120,9 @@ impl Defrag {
             return Outcome::default();
         };
         let datagram = entry.get_mut();
-        datagram.owe(time, wire_len);
+        datagram.owe(time, frame.wire_len);
         let before = datagram.held_bytes();
-        let added = datagram.add(packet, data, limits.fragments);
+        let added = datagram.add(packet, &frame.data, limits.fragments);
         stats.held_bytes += (datagram.held_bytes() - before) as u64;
         match added {
             Ok(overlap) => stats.overlaps += u64::from(overlap),

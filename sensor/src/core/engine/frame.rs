@@ -20,6 +20,8 @@ pub(super) struct Meta {
     pub(super) number: Option<u64>,
     pub(super) wire_len: u32,
     pub(super) sample: Option<Sample>,
+    /// Samples between this and the last one of its side were left out.
+    pub(super) skipped: bool,
     /// Packets and bytes to add to the flow.
     pub(super) counts: (u64, u64),
 }
@@ -59,6 +61,7 @@ impl Meta {
             number,
             wire_len: frame.wire_len,
             sample,
+            skipped: false,
             counts: (packets, packets * u64::from(frame.wire_len)),
         }
     }
@@ -159,15 +162,9 @@ impl Engine {
             stats.fragments_ipv6 += 1;
         }
         let mut orphans = Vec::new();
-        let outcome = self.defrag.insert(
-            packet,
-            &frame.data,
-            frame.wire_len,
-            meta.time,
-            &self.config.limits,
-            stats,
-            &mut orphans,
-        );
+        let outcome = self
+            .defrag
+            .insert(packet, frame, &self.config.limits, stats, &mut orphans);
         self.count_orphans(orphans, out);
         if let Some((key, owed)) = outcome.counts
             && meta.sample.is_none()

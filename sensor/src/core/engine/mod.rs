@@ -20,7 +20,7 @@ use super::flow::wheel::Wheel;
 use super::frame::Frame;
 use super::kernel::Drain;
 use super::limits::{Limits, Timeouts};
-use super::proto::{Observer, Registry};
+use super::proto::{self, Observer, Registry};
 use super::stats::Stats;
 use super::time::Timestamp;
 
@@ -38,14 +38,14 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// Fixed seed, all limits at their defaults, no protocols.
+    /// Fixed seed, all limits at their defaults, all protocols.
     fn default() -> Self {
         Self {
             seed: 0,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             midstream: true,
-            registry: Registry::empty(),
+            registry: proto::standard(),
         }
     }
 }

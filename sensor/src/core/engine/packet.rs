@@ -53,13 +53,13 @@ impl Engine {
             return;
         };
         let side = flow.side(swapped);
-        let mut skipped = false;
+        let mut meta = *meta;
         if let Some(sample) = meta.sample {
             if flow.live.crosses_again(side, sample.direction as u8) {
                 self.stats.kernel.crossed_again += 1;
                 return;
             }
-            skipped = !flow.live.follows(side, sample);
+            meta.skipped = !flow.live.follows(side, sample);
         }
         let state = flow.state();
         let counts = &mut flow.counts[side as usize];
@@ -77,13 +77,21 @@ impl Engine {
                 stats.syn_ack += u64::from(segment.has(SYN | ACK));
                 stats.rst += u64::from(segment.has(RST));
             }
-            self.segment(slot, side, &segment, packet, data, skipped, meta, out);
+            if !matches!(flow.session, Session::Over(_)) {
+                let payload = packet.payload(data.len());
+                let payload = if payload.is_empty() {
+                    Bytes::new()
+                } else {
+                    data.slice(payload)
+                };
+                self.segment(slot, side, &segment, payload, &meta, out);
+            }
         } else {
             let payload = packet.payload(data.len());
             if !payload.is_empty() {
                 flow.history.once(side, b'D');
                 if packet.key.protocol == UDP {
-                    self.datagram(slot, side, data.slice(payload), meta, out);
+                    self.datagram(slot, side, data.slice(payload), &meta, out);
                 }
             }
         }
@@ -203,16 +211,13 @@ impl Engine {
         slot: u32,
         side: Side,
         segment: &Segment,
-        packet: &Packet,
-        data: &Bytes,
-        skipped: bool,
+        payload: Bytes,
         meta: &Meta,
         out: &mut Out<'_>,
     ) {
         let Some(flow) = self.table.get_mut(slot) else {
             return;
         };
-        let payload = packet.payload(data.len());
         let controls = segment.flags & (FIN | RST) != 0;
         match &mut flow.session {
             Session::Over(_) | Session::Datagrams(_) => return,
@@ -239,14 +244,14 @@ impl Engine {
         let part = StreamSegment {
             side,
             seq: segment.seq.wrapping_add(syn),
-            data: data.slice(payload),
+            data: payload,
             start: sender.start_if_known(),
             ack: segment.has(ACK).then_some(segment.ack),
             fin: segment
                 .has(FIN)
                 .then(|| segment.seq.wrapping_add(syn).wrapping_add(segment.len)),
             reset: segment.has(RST),
-            skipped,
+            skipped: meta.skipped,
         };
         let reference = flow.as_ref(interface(&self.interfaces, flow.key.ifindex()), None);
         let mut io = Io {

@@ -346,13 +346,8 @@ impl Tcp {
                 end if quiet(end) => "RSTRH",
                 _ => "RSTR",
             },
-            (End::Reset, end) if quiet(end) => {
-                if history.is_half_open_reset() {
-                    "RSTOS0"
-                } else {
-                    "OTH"
-                }
-            }
+            (End::Reset, end) if quiet(end) && history.is_half_open_reset() => "RSTOS0",
+            (End::Reset, end) if quiet(end) => "OTH",
             (End::Reset, _) => "RSTO",
             (End::Closed, End::Closed) => "SF",
             (End::Closed, End::Inactive) => "SH",

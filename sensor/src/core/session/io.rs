@@ -1,6 +1,6 @@
 use crate::core::event::Event;
 use crate::core::limits::Limits;
-use crate::core::proto::{Context, FlowRef, Observer, Recognised, Registry};
+use crate::core::proto::{Context, FlowRef, Observer, Protocol, Recognised, Registry};
 use crate::core::stats::Stats;
 use crate::core::time::Timestamp;
 
@@ -45,6 +45,6 @@ pub(crate) fn app_proto(registry: &Registry, recognised: Recognised) -> Option<&
     match recognised {
         Recognised::NotYet => None,
         Recognised::Unknown => Some("failed"),
-        Recognised::As(index) => registry.get(index).map(|protocol| protocol.name()),
+        Recognised::As(index) => registry.get(index).map(Protocol::name),
     }
 }
