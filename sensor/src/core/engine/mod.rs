@@ -8,6 +8,7 @@ mod drain;
 mod end;
 mod frame;
 mod packet;
+mod view;
 
 use std::sync::Arc;
 
@@ -144,11 +145,6 @@ impl Engine {
         self.input += 1;
         self.finish_all(out);
         emitted.note(&mut self.stats);
-    }
-
-    /// Shows every live flow as the `flow` event that it would end with now.
-    pub fn live_flows(&self, out: &mut Out<'_>) {
-        let _ = out;
     }
 
     /// The counters since the start.

@@ -102,6 +102,11 @@ impl Table {
         Some(flow)
     }
 
+    /// All live flows, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().flatten()
+    }
+
     /// Slots of all live flows, in the order in which the flows began.
     pub(crate) fn by_age(&self) -> Vec<u32> {
         let mut slots: Vec<(u64, u32)> = self
