@@ -54,7 +54,8 @@ impl Summary {
             Body::Flow { flow, .. } => self.add_flow(event, flow),
             Body::Dns { dns } if dns.kind == DnsKind::Request => {
                 for query in &dns.queries {
-                    self.dns.add(&query.rrname.0);
+                    let name: &[u8] = &query.rrname.0;
+                    self.dns.add(if name.is_empty() { b"." } else { name });
                 }
             }
             Body::Http { http } => {
