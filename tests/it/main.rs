@@ -6,6 +6,7 @@
 
 mod accounting;
 mod attach;
+mod cases;
 mod daemon;
 mod e2e;
 mod golden;
