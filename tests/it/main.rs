@@ -11,3 +11,4 @@ mod daemon;
 mod e2e;
 mod golden;
 mod kernel;
+mod schema;

@@ -61,10 +61,12 @@ fn tells(session: &Value, flow: &Value) -> bool {
     let destination = end(&flow["dest_ip"], &flow["dest_port"]);
     let same = [of_session("source"), of_session("destination")] == [source, destination];
     let packets = |direction: &str| flow["flow"][direction].as_u64();
+    // For protocols without ports Arkime hashes ports of 0, which the specification leaves out.
+    let comparable = matches!(session["ipProtocol"].as_u64(), Some(1 | 6 | 17 | 58 | 132));
     let community_id = &session["network"]["community_id"];
     same && packets("pkts_toserver") == session["source"]["packets"].as_u64()
         && packets("pkts_toclient") == session["destination"]["packets"].as_u64()
-        && (community_id.is_null() || *community_id == flow["community_id"])
+        && (!comparable || community_id.is_null() || *community_id == flow["community_id"])
 }
 
 #[cfg(test)]

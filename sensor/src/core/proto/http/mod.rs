@@ -463,7 +463,7 @@ impl HttpParser {
                 bytes: data.len() + 1,
             });
         };
-        if head.start[1].is_empty() && kind == Kind::Request {
+        if kind == Kind::Request && head.start[1].is_empty() && !METHODS.contains(&head.start[0]) {
             ctx.anomaly(side, Some(self.count), "REQUEST_LINE_INVALID");
             return Err(Progress::Failed);
         }

@@ -124,7 +124,7 @@ impl Transaction {
 
 /// The authority in a target of absolute or authority form (RFC 9112 sections 3.2.2 and 3.2.3).
 fn authority<'a>(method: &[u8], target: &'a [u8]) -> Option<&'a [u8]> {
-    if method == b"CONNECT" {
+    if method == b"CONNECT" && !target.starts_with(b"/") {
         return Some(target);
     }
     let scheme = target.iter().position(|&byte| byte == b':')?;

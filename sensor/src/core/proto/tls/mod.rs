@@ -181,11 +181,14 @@ impl TlsParser {
                 self.handshake.client = Some(hello);
             }
             message::SERVER_HELLO => {
-                let hello = server_hello(body).ok_or("INVALID_HANDSHAKE_MESSAGE")?;
+                let mut hello = server_hello(body).ok_or("INVALID_HANDSHAKE_MESSAGE")?;
                 self.client.get_or_insert(side.peer());
                 if hello.retry {
+                    self.handshake.retry_version = Some(hello.version);
                     return Ok(());
                 }
+                // Drafts of TLS 1.3 named the version in the retry alone.
+                hello.version = self.handshake.retry_version.unwrap_or(hello.version);
                 let thirteen = matches!(hello.version, 0x0304 | 0x7f00..=0x7fff);
                 self.handshake.server = Some(hello);
                 if thirteen {

@@ -16,6 +16,8 @@ use crate::core::event::{CertTime, Extra, Hex, Text, Tls};
 pub(super) struct Handshake {
     pub(super) client: Option<ClientHello>,
     pub(super) server: Option<ServerHello>,
+    /// The version that a HelloRetryRequest settled.
+    pub(super) retry_version: Option<u16>,
     /// The client's hello was SSLv2's.
     pub(super) ssl2: bool,
     /// Fields of the server's certificate.
@@ -104,6 +106,10 @@ impl Handshake {
             }));
         }
         if let Some(client) = &self.client {
+            if self.server.is_none() {
+                // What the client's hello says is all there is to tell.
+                tls.version = version(client.version);
+            }
             tls.sni = client.server_name.clone().map(Text::from);
             tls.client_alpns = texts(&client.alpns);
             if !self.ssl2 {
