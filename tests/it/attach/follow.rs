@@ -54,7 +54,12 @@ fn a_device_is_followed_through_its_life() -> Result<()> {
         }
         // One slot for all its lives.
         let generation = plane.close_generation(&clock)?;
-        assert!(generation.devices.iter().all(|device| device.device == "bpfnew"));
+        assert!(
+            generation
+                .devices
+                .iter()
+                .all(|device| device.device == "bpfnew")
+        );
         assert_eq!(generation.devices.len(), 2);
         Ok(())
     })?

@@ -40,7 +40,12 @@ fn hold_the_device() -> Result<()> {
 fn holder(namespace: &Namespace, egress: &str) -> Result<Child> {
     let mut child = namespace
         .command(std::env::current_exe()?)
-        .args(["--ignored", "--exact", "attach::killed::hold_the_device", "--nocapture"])
+        .args([
+            "--ignored",
+            "--exact",
+            "attach::killed::hold_the_device",
+            "--nocapture",
+        ])
         .env(EGRESS, egress)
         .stdout(Stdio::piped())
         .spawn()?;

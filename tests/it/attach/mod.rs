@@ -29,6 +29,9 @@ fn plane() -> Result<DataPlane> {
 
 /// What a program writes in the namespace.
 fn output(namespace: &Namespace, program: &str, words: &str) -> Result<String> {
-    let output = namespace.command(program).args(words.split_whitespace()).output()?;
+    let output = namespace
+        .command(program)
+        .args(words.split_whitespace())
+        .output()?;
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -75,7 +75,10 @@ fn a_foreign_program_is_named_and_left_alone() -> Result<()> {
         };
         foreign.attach("bpf0", generic)?;
         let line = refusal("bpf0", AttachOptions::default())?;
-        assert!(line.contains("sensor_xdp") && line.contains("generic"), "{line}");
+        assert!(
+            line.contains("sensor_xdp") && line.contains("generic"),
+            "{line}"
+        );
         assert!(line.contains("ip link set dev bpf0 xdp off"), "{line}");
         assert!(foreign.follow_devices().is_empty());
         Ok(())
