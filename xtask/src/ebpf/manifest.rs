@@ -114,9 +114,9 @@ impl Manifest {
 pub(crate) fn source_files(root: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
     let src = root.join("sensor-ebpf/src");
     let mut files = vec![root.join("sensor-ebpf/Cargo.toml"), src.join("lib.rs")];
-    files.push(src.join("sampling.rs"));
-    collect(&src.join("abi"), &mut files)?;
-    collect(&src.join("parse"), &mut files)?;
+    for module in ["abi", "parse", "sampling"] {
+        collect(&src.join(module), &mut files)?;
+    }
     if name == PRODUCT {
         files.push(src.join("main.rs"));
         collect(&src.join("bpf"), &mut files)?;

@@ -125,3 +125,6 @@ fn is_dns(key: &FlowKey) -> bool {
 const fn scatter(count: u64) -> u32 {
     (count as u32).wrapping_mul(0x9e37_79b1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS,
+    btf_maps::{HashMap, PerCpuArray, ProgramArray},
+    helpers::generated::bpf_ktime_get_coarse_ns,
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+use sensor_ebpf::{
+    abi::{Direction, FlowKey},
+    parse::{self, Origin, Pointers},
+};
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// What the reference program counts.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Counters {
+    packets: u64,
+    bytes: u64,
+    last_ns: u64,
+}
+
+#[btf_map]
+static REFERENCE: HashMap<FlowKey, Counters, 131_072> = HashMap::new();
+
+#[btf_map]
+static COUNTER: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// The program that runs behind `vary`, with and without multi-buffer support: a program array
+/// holds one kind only.
+#[btf_map]
+static NEXT: ProgramArray<1> = ProgramArray::new();
+
+#[btf_map]
+static NEXT_LINEAR: ProgramArray<1> = ProgramArray::new();
+
+/// Does nothing.
+#[xdp(frags)]
+pub(crate) fn empty(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// The least that counts flows: the product's parser and key, one look-up, two atomic additions,
+/// one coarse clock.
+#[xdp(frags)]
+pub(crate) fn reference(ctx: XdpContext) -> u32 {
+    // SAFETY: nothing moves the packet while it is parsed.
+    let packet = unsafe { Pointers::new(ctx.data(), ctx.data_end()) };
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let origin = Origin {
+        ifindex,
+        direction: Direction::Ingress,
+        vlan: None,
+    };
+    let mut key = FlowKey::default();
+    if parse::ethernet_into(packet, origin, &mut key).is_err() {
+        return XDP_PASS;
+    }
+    let len = packet.len() as u64;
+    // SAFETY: the helper has no preconditions.
+    let last_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    if let Some(counters) = REFERENCE.get_ptr_mut(&key) {
+        const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
+        // SAFETY: a live map value.
+        unsafe {
+            atomic_xadd::<u64, u64, RELAXED>(&raw mut (*counters).packets, 1);
+            atomic_xadd::<u64, u64, RELAXED>(&raw mut (*counters).bytes, len);
+            (*counters).last_ns = last_ns;
+        }
+    } else {
+        let _ = REFERENCE.insert(
+            &key,
+            &Counters {
+                packets: 1,
+                bytes: len,
+                last_ns,
+            },
+            0,
+        );
+    }
+    XDP_PASS
+}
+
+/// Gives each packet another of 65,536 source ports, in a scattered order, and goes on with the
+/// program under test.
+#[xdp(frags)]
+pub(crate) fn vary(ctx: XdpContext) -> u32 {
+    rewrite(&ctx);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT.tail_call(&ctx, 0) };
+    XDP_PASS
+}
+
+/// [`vary`] for programs without multi-buffer support.
+#[xdp]
+pub(crate) fn vary_linear(ctx: XdpContext) -> u32 {
+    rewrite(&ctx);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT_LINEAR.tail_call(&ctx, 0) };
+    XDP_PASS
+}
+
+/// Of an IPv4 packet without options in an Ethernet frame without tags.
+#[inline(always)]
+fn rewrite(ctx: &XdpContext) {
+    const SOURCE_PORT: usize = 14 + 20;
+    let at = ctx.data() + SOURCE_PORT;
+    if at + 2 > ctx.data_end() {
+        return;
+    }
+    if let Some(counter) = COUNTER.get_ptr_mut(0) {
+        // SAFETY: this CPU's value; the port lies within the packet, as just compared.
+        unsafe {
+            *counter += 1;
+            *(at as *mut u16) = (*counter as u16).wrapping_mul(40_503);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Cost of the data plane for one packet, by `BPF_PROG_TEST_RUN`, beside programs that do less.
+//! Run by `cargo xtask bench kernel`, as root; prints one JSON object.
+
+use std::ffi::CStr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, ProgramArray},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use aya_obj::programs::XdpAttachType;
+use sensor_ebpf::abi;
+
+static PRODUCT: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/sensor.bpf.o");
+static BENCH: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/bench.bpf.o");
+
+/// Where Debian's xdp-tools keeps xdp-filter with all features and the policy "allow".
+const XDP_FILTER: &str = "/usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_all.o";
+
+const ROUNDS: usize = 20;
+const REPEAT: u32 = 1_000_000;
+const FLOWS: u32 = 131_072;
+const LOOPBACK: u32 = 1;
+
+fn main() -> Result<()> {
+    let mut product = load(
+        PRODUCT,
+        &[abi::map::FLOWS_0, abi::map::FLOWS_1],
+        &[abi::program::XDP],
+    )?;
+    Array::<_, u64>::try_from(product.map_mut(abi::map::EPOCH).context("EPOCH")?)?.set(0, 1, 0)?;
+    Array::<_, u64>::try_from(product.map_mut(abi::map::DEVICES).context("DEVICES")?)?.set(
+        LOOPBACK,
+        abi::device_entry(LOOPBACK, 1),
+        0,
+    )?;
+    let mut bench = load(BENCH, &[], &["empty", "reference", "vary", "vary_linear"])?;
+    let filter = xdp_filter()?;
+    let mut figures = serde_json::Map::new();
+    let mut rounds = Vec::new();
+    {
+        let mut targets = vec![
+            ("empty", program(&bench, "empty")?),
+            ("reference", program(&bench, "reference")?),
+            ("sensor", program(&product, abi::program::XDP)?),
+        ];
+        if let Some(filter) = &filter {
+            targets.push(("xdp-filter", filter));
+        }
+        let mut best = vec![u128::MAX; targets.len()];
+        for _ in 0..ROUNDS {
+            for (best, (_, program)) in best.iter_mut().zip(&targets) {
+                *best = (*best).min(measure(program)?);
+            }
+        }
+        rounds.extend(targets.iter().map(|(name, _)| *name).zip(best));
+    }
+    for (name, ns) in rounds {
+        figures.insert(format!("{name}, one flow"), ns_value(ns));
+    }
+    let contenders = ["empty", "reference", "sensor", "xdp-filter"];
+    let mut best = [u128::MAX; 4];
+    for _ in 0..ROUNDS {
+        for (best, name) in best.iter_mut().zip(contenders) {
+            let target = match name {
+                "sensor" => program(&product, abi::program::XDP)?.fd()?.try_clone()?,
+                "xdp-filter" => match &filter {
+                    Some(filter) => filter.fd()?.try_clone()?,
+                    None => continue,
+                },
+                other => program(&bench, other)?.fd()?.try_clone()?,
+            };
+            let mut entry = "vary";
+            let mut next = ProgramArray::try_from(bench.map_mut("NEXT").context("NEXT")?)?;
+            if next.set(0, &target, 0).is_err() {
+                entry = "vary_linear";
+                let map = bench.map_mut("NEXT_LINEAR").context("NEXT_LINEAR")?;
+                ProgramArray::try_from(map)?
+                    .set(0, &target, 0)
+                    .context("NEXT_LINEAR")?;
+            }
+            *best = (*best).min(measure(program(&bench, entry)?)?);
+        }
+    }
+    for (name, ns) in contenders.iter().zip(best) {
+        if ns != u128::MAX {
+            figures.insert(format!("{name}, 65536 flows"), ns_value(ns));
+        }
+    }
+    println!("{}", serde_json::Value::Object(figures));
+    Ok(())
+}
+
+fn ns_value(ns: u128) -> serde_json::Value {
+    u64::try_from(ns).unwrap_or(u64::MAX).into()
+}
+
+fn load(object: &[u8], tables: &[&str], programs: &[&str]) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    for table in tables {
+        loader.map_max_entries(table, FLOWS);
+    }
+    let mut ebpf = loader.load(object)?;
+    for name in programs {
+        let program: &mut Xdp = ebpf
+            .program_mut(name)
+            .context("no such program")?
+            .try_into()?;
+        program
+            .load()
+            .with_context(|| format!("cannot load {name}"))?;
+    }
+    Ok(ebpf)
+}
+
+fn program<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Xdp> {
+    Ok(ebpf.program(name).context("no such program")?.try_into()?)
+}
+
+/// Nanoseconds of one run, as the kernel measures them.
+fn measure(program: &Xdp) -> Result<u128> {
+    let mut frame = vec![0; 64];
+    frame[12] = 0x08;
+    frame[14] = 0x45;
+    frame[17] = 50;
+    frame[22] = 64;
+    frame[23] = 6;
+    frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+    frame[34..38].copy_from_slice(&[0x80, 0, 0, 80]);
+    frame[46] = 0x50;
+    frame[47] = 0x10;
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(&frame);
+    options.repeat = REPEAT;
+    let result = program.test_run(options)?;
+    if result.return_value != 2 {
+        bail!("the verdict is {} instead of XDP_PASS", result.return_value);
+    }
+    Ok(result.duration.as_nanos())
+}
+
+/// xdp-filter as its package has it, loaded without libxdp's dispatcher; `None` where it is not
+/// installed.
+fn xdp_filter() -> Result<Option<Xdp>> {
+    if !Path::new(XDP_FILTER).is_file() {
+        eprintln!("xdp-filter is not measured: apt install xdp-tools bpftool");
+        return Ok(None);
+    }
+    own_bpffs()?;
+    let pin = "/sys/fs/bpf/sensor-bench";
+    let loaded = Command::new("bpftool")
+        .args(["prog", "load", XDP_FILTER, pin, "type", "xdp"])
+        .status()
+        .context("cannot start bpftool: apt install bpftool")?;
+    if !loaded.success() {
+        bail!("bpftool cannot load {XDP_FILTER}");
+    }
+    let program = Xdp::from_pin(pin, XdpAttachType::Interface)?;
+    Ok(Some(program))
+}
+
+/// Mounts a BPF file system that nobody else sees and that ends with this process, for the maps
+/// that xdp-filter pins.
+fn own_bpffs() -> Result<()> {
+    const BPF: &CStr = c"bpf";
+    let none = std::ptr::null();
+    // SAFETY: all strings end with NUL and outlive the calls; this process has one thread.
+    let failed = unsafe {
+        libc::unshare(libc::CLONE_NEWNS) != 0
+            || libc::mount(
+                BPF.as_ptr(),
+                c"/".as_ptr(),
+                none,
+                libc::MS_REC | libc::MS_PRIVATE,
+                none.cast(),
+            ) != 0
+            || libc::mount(
+                BPF.as_ptr(),
+                c"/sys/fs/bpf".as_ptr(),
+                BPF.as_ptr(),
+                0,
+                none.cast(),
+            ) != 0
+    };
+    if failed {
+        return Err(std::io::Error::last_os_error()).context("cannot mount a BPF file system");
+    }
+    Ok(())
+}
