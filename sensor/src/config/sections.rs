@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use schemars::JsonSchema;
-use sensor_ebpf::abi::{Settings, mode};
+use sensor_ebpf::abi::{FilterPrefix, Settings, mode};
 use serde::{Deserialize, Serialize};
 
 use crate::bpf::ModeOption;
@@ -90,7 +90,7 @@ impl Sampling {
                 SamplingMode::Flow => 0,
                 SamplingMode::Full => mode::SAMPLE_FULL,
                 SamplingMode::Off => mode::SAMPLE_OFF,
-            },
+            } | self.filter.mode(),
             first_packets: self.first_packets,
             rest_below: Settings::rest_below(self.one_in),
             budget: [first, dns, control, rest, full],
@@ -134,6 +134,37 @@ pub struct SamplingFilter {
     pub addresses: Vec<std::net::IpAddr>,
     /// Ports of either end.
     pub ports: Vec<u16>,
+}
+
+impl SamplingFilter {
+    /// The filters that are in use.
+    const fn mode(&self) -> u32 {
+        let addresses = if self.addresses.is_empty() {
+            0
+        } else {
+            mode::FILTER_ADDRESSES
+        };
+        let ports = if self.ports.is_empty() {
+            0
+        } else {
+            mode::FILTER_PORTS
+        };
+        addresses | ports
+    }
+
+    /// The addresses as the kernel takes them.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<FilterPrefix> {
+        let mapped = |address: &std::net::IpAddr| match address {
+            std::net::IpAddr::V4(address) => address.to_ipv6_mapped(),
+            std::net::IpAddr::V6(address) => *address,
+        };
+        let prefix = |address| FilterPrefix {
+            prefix_len: 128,
+            address: mapped(address).octets(),
+        };
+        self.addresses.iter().map(prefix).collect()
+    }
 }
 
 /// The kernel's flow tables.

@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
 use crate::{
-    bpf::{AttachOptions, Attachment, DataPlane, DeviceChange, Egress},
-    config::Config,
+    bpf::{AttachOptions, Attachment, DataPlane, DeviceChange, Egress, PlaneError},
+    config::{Config, Sampling},
     core::{
         detect::syn_flood::SynFlood,
         engine::{Engine, EngineConfig},
@@ -113,6 +113,12 @@ struct Live {
     stopped: bool,
 }
 
+/// The filters first: once they are switched on, they have to be there.
+fn apply_sampling(plane: &mut DataPlane, sampling: &Sampling) -> Result<(), PlaneError> {
+    plane.set_filters(&sampling.filter.prefixes(), &sampling.filter.ports)?;
+    plane.apply(&sampling.settings())
+}
+
 impl Live {
     fn start(parts: Parts) -> Result<Self, DaemonError> {
         let Parts {
@@ -168,7 +174,7 @@ impl Live {
             stopped: false,
         };
         live.snapshot.reload.loaded = live.now();
-        live.plane.apply(&live.config.sampling.settings())?;
+        apply_sampling(&mut live.plane, &live.config.sampling)?;
         let options = AttachOptions {
             mode: live.config.mode.into(),
             tap: live.config.tap,
@@ -341,7 +347,7 @@ impl Live {
 
     /// Puts into force what can change; the rest keeps its value.
     fn reconfigure(&mut self, new: Config) {
-        if let Err(error) = self.plane.apply(&new.sampling.settings()) {
+        if let Err(error) = apply_sampling(&mut self.plane, &new.sampling) {
             tracing::error!("Sampling stays as it was: {error}");
             self.snapshot.reload.failed = true;
             return;
