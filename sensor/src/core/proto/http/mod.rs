@@ -228,6 +228,10 @@ impl HttpParser {
         {
             self.emit(first, ctx);
         }
+        if self.pending.is_empty() {
+            // Room for four transactions is 2 KiB, which idle and closed flows would keep.
+            self.pending = VecDeque::new();
+        }
     }
 
     fn on_head(&mut self, side: Side, head: &Head<'_>, data: &[u8], ctx: &mut Context<'_>) -> Next {
