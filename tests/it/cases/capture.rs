@@ -1,8 +1,8 @@
 //! A capture through the reader and the engine.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use sensor::core::engine::{Engine, EngineConfig};
 use sensor::core::proto;
 use sensor::source::capture::Reader;
@@ -39,10 +39,23 @@ impl Run {
             }
         }
         engine.finish(&mut out);
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Ok(run),
+        if let Some(error) = failed {
+            return Err(error.into());
         }
+        run.check_schema()?;
+        Ok(run)
+    }
+
+    /// Every event keeps to the published schema.
+    fn check_schema(&self) -> Result<()> {
+        static VALIDATOR: LazyLock<Option<jsonschema::Validator>> =
+            LazyLock::new(|| jsonschema::validator_for(&sensor::core::event::schema()).ok());
+        let validator = VALIDATOR.as_ref().context("the published schema is none")?;
+        for event in &self.events {
+            let valid = validator.validate(event).map_err(|error| error.to_string());
+            ensure!(valid.is_ok(), "{valid:?}: {event}");
+        }
+        Ok(())
     }
 
     /// Events of one type.
@@ -68,4 +81,35 @@ pub(super) fn between(event: &Value, from: (&str, u64), to: (&str, u64)) -> bool
     };
     let wanted = |(ip, port): (&str, u64)| Some((address(ip)?, port));
     end("src_ip", "src_port") == wanted(from) && end("dest_ip", "dest_port") == wanted(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_altered_event_breaks_the_schema() {
+        let right = serde_json::json!({
+            "timestamp": "2026-01-02T03:04:05.678901+0000", "event_type": "anomaly",
+            "anomaly": { "type": "applayer", "event": "x", "layer": "proto_parser" }
+        });
+        let check = |event: Value| {
+            Run {
+                events: vec![event],
+            }
+            .check_schema()
+        };
+        assert!(check(right.clone()).is_ok());
+        for (key, value) in [
+            ("timestamp", "2026-01-02".into()),
+            ("event_type", "nothing".into()),
+            ("src_port", 65_536.into()),
+            ("unknown", 1.into()),
+            ("anomaly", serde_json::json!({ "type": "applayer" })),
+        ] {
+            let mut wrong = right.clone();
+            wrong[key] = value;
+            assert!(check(wrong).is_err(), "{key}");
+        }
+    }
 }
