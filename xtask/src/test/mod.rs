@@ -14,7 +14,7 @@ use crate::{build, ebpf, fuzz};
 use tally::Tally;
 
 /// Modules of the integration tests that need the kernel: run as root, and only these.
-const ROOT_MODULES: [&str; 3] = ["kernel::", "accounting::", "e2e::"];
+const ROOT_MODULES: [&str; 5] = ["accounting::", "attach::", "daemon::", "e2e::", "kernel::"];
 
 /// Seconds that each fuzz target gets here; `cargo xtask fuzz` gives more.
 const FUZZ_SECONDS: u64 = 5;
