@@ -75,10 +75,14 @@ impl Options {
             .flat_map(str::split_whitespace);
         for word in words {
             match word {
-                // Checksums are never verified; threads make no difference.
-                "-k" | "none" | "--set" | "--runmode=single" | "--runmode=autofp" => {}
                 "stream.midstream=true" => options.midstream = true,
-                "stream.midstream=false"
+                // Checksums are never verified; threads make no difference.
+                "-k"
+                | "none"
+                | "--set"
+                | "--runmode=single"
+                | "--runmode=autofp"
+                | "stream.midstream=false"
                 | "stream.async-oneside=true"
                 | "stream.async-oneside=false"
                 | "stream.reassembly.depth=0"

@@ -13,7 +13,7 @@ fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
         id: 1,
         protocol: 6,
         ends: [end_of(40000), end_of(80)],
-        vlan: crate::core::event::Vlans::default(),
+        vlan: event::Vlans::default(),
         interface: None,
         app_proto: Some("http"),
     };

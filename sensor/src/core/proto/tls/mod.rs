@@ -182,7 +182,7 @@ impl TlsParser {
             }
             message::SERVER_HELLO => {
                 let mut hello = server_hello(body).ok_or("INVALID_HANDSHAKE_MESSAGE")?;
-                self.client.get_or_insert(side.peer());
+                self.client.get_or_insert_with(|| side.peer());
                 if hello.retry {
                     self.handshake.retry_version = Some(hello.version);
                     return Ok(());

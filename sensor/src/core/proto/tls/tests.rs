@@ -48,7 +48,7 @@ fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
 
 fn tls(events: &[Event]) -> &event::Tls {
     match &events[events.len() - 1].body {
-        event::Body::Tls { tls } => tls,
+        Body::Tls { tls } => tls,
         other => panic!("{other:?}"),
     }
 }
@@ -182,7 +182,7 @@ fn a_broken_record_is_an_anomaly() {
         &[(C, &record(22, &hello())), (S, b"\x59\x03\x03\x00\x01\x00")],
         false,
     );
-    let event::Body::Anomaly { anomaly } = &events[0].body else {
+    let Body::Anomaly { anomaly } = &events[0].body else {
         panic!()
     };
     assert_eq!(anomaly.event, "INVALID_RECORD_TYPE");
