@@ -1,6 +1,7 @@
 //! What runs around the live path: deployment files and the scrape.
 
 mod deploy;
+mod samples;
 mod scrape;
 
 use std::process::{Command, Output, Stdio};

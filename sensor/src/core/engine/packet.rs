@@ -234,7 +234,7 @@ impl Engine {
             }
             Session::Stream(stream) => {
                 let waiting = segment.has(ACK) && stream.acknowledge(side, segment.ack);
-                if payload.is_empty() && !waiting && !controls {
+                if segment.len == 0 && !waiting && !controls && !meta.skipped {
                     return;
                 }
             }
@@ -244,6 +244,9 @@ impl Engine {
         let part = StreamSegment {
             side,
             seq: segment.seq.wrapping_add(syn),
+            cut: segment
+                .len
+                .saturating_sub(u32::try_from(payload.len()).unwrap_or(u32::MAX)),
             data: payload,
             start: sender.start_if_known(),
             ack: segment.has(ACK).then_some(segment.ack),

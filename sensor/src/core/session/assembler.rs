@@ -210,6 +210,21 @@ impl Assembler {
         Some(Piece::Gap(len, gap))
     }
 
+    /// Passes over the first hole before `to`, and says how long it is. The bytes behind it are
+    /// there for [`Self::take`].
+    pub(crate) fn skip(&mut self, to: u32) -> Option<u32> {
+        let next = self.next?;
+        let end = match self.held.front() {
+            Some(first) if after(to, first.seq) => first.seq,
+            _ => to,
+        };
+        let len = end.wrapping_sub(next);
+        (after(end, next) && len <= FARTHEST).then(|| {
+            self.next = Some(end);
+            len
+        })
+    }
+
     /// Whether a segment that does not follow on had to be given up for want of room, so that the
     /// stream should move on rather than wait.
     pub(crate) fn is_stuck(&self) -> bool {

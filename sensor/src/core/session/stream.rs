@@ -16,6 +16,8 @@ pub(crate) struct StreamSegment {
     /// Sequence number of the first byte of `data`.
     pub(crate) seq: u32,
     pub(crate) data: Bytes,
+    /// Bytes behind `data` that were on the wire and not captured: nobody will ever show them.
+    pub(crate) cut: u32,
     /// The stream's first sequence number, if it is known.
     pub(crate) start: Option<u32>,
     /// Acknowledgement for the other side.
@@ -91,8 +93,13 @@ impl Stream {
         io: &mut Io<'_>,
     ) -> Option<Outcome> {
         let StreamSegment {
-            side, seq, data, ..
+            side,
+            seq,
+            data,
+            cut,
+            ..
         } = segment;
+        let len = data.len() as u32;
         if let Some(ack) = segment.ack {
             self.sides[side.peer() as usize].assembler.acknowledge(ack);
             self.drain(side.peer(), None, io);
@@ -101,19 +108,23 @@ impl Stream {
         if let Some(fin) = segment.fin {
             assembler.finish_at(fin);
         }
-        if !data.is_empty() {
+        if len + cut > 0 && !assembler.is_started() {
+            assembler.start(segment.start.unwrap_or(seq));
+        }
+        if segment.skipped {
+            self.pass_over(side, seq, io);
+        }
+        if len > 0 {
             io.stats.stream.segments += 1;
-            if let (false, Some(start)) = (assembler.is_started(), segment.start) {
-                assembler.start(start);
-            }
-            if !assembler.is_started() {
-                assembler.start(seq);
-            }
-            if assembler.pass(seq, data.len() as u32) {
+            let assembler = &mut self.sides[side as usize].assembler;
+            if assembler.pass(seq, len) {
                 self.feed(side, data, io);
             } else {
-                self.place(side, seq, &data, segment.skipped, io);
+                self.place(side, seq, &data, io);
             }
+        }
+        if cut > 0 {
+            self.pass_over(side, seq.wrapping_add(len).wrapping_add(cut), io);
         }
         for side in Side::BOTH {
             if self.sides[side as usize].assembler.is_finished() {
@@ -136,7 +147,10 @@ impl Stream {
         assembler.held_bytes() > 0
     }
 
-    fn place(&mut self, side: Side, seq: u32, data: &Bytes, skipped: bool, io: &mut Io<'_>) {
+    fn place(&mut self, side: Side, seq: u32, data: &Bytes, io: &mut Io<'_>) {
+        if matches!(self.phase, Phase::Over(_)) {
+            return;
+        }
         let room = io.room();
         let assembler = &mut self.sides[side as usize].assembler;
         let placed = assembler.insert(seq, data, io.limits, room);
@@ -153,12 +167,16 @@ impl Stream {
                 stats.dropped_stream += 1;
             }
         }
-        let force = if skipped {
-            Some(Gap::Sampling)
-        } else {
-            assembler.is_stuck().then_some(Gap::Limit)
-        };
+        let force = assembler.is_stuck().then_some(Gap::Limit);
         self.drain(side, force, io);
+    }
+
+    /// Waits no longer for bytes before `to`: what is not there was not captured.
+    fn pass_over(&mut self, side: Side, to: u32, io: &mut Io<'_>) {
+        while let Some(len) = self.sides[side as usize].assembler.skip(to) {
+            self.gap(side, len, Gap::Sampling, io);
+            self.drain(side, None, io);
+        }
     }
 
     /// Hands on what is in order.

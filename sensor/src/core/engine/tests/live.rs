@@ -171,6 +171,67 @@ fn a_hole_between_samples_that_do_not_follow_on_is_no_loss() {
 }
 
 #[test]
+fn what_a_sample_cuts_off_is_passed_over_at_once() {
+    let mut run = Run::with(Echo::default());
+    let body = [b'x'; 5000];
+    let mut cut = sampled(0, 1, 2, true, server("A", 501, 105, &body).bytes());
+    cut.data = cut.data.slice(..54 + 3);
+    if let Origin::Sample { segments, .. } = &mut cut.origin {
+        *segments = 4;
+    }
+    run.frame(&sampled(
+        0,
+        1,
+        1,
+        false,
+        client("A", 101, 501, b"!ask").bytes(),
+    ));
+    run.frame(&sampled(0, 1, 1, true, server("A", 501, 105, b"").bytes()));
+    run.frame(&cut);
+    assert_eq!(run.shown(), [">!ask", "<xxx", "<[Sampling 4997]"]);
+    // A retransmission of its end, and what follows.
+    let again = server("A", 5400, 105, &body[..101]);
+    run.frame(&sampled(0, 1, 6, true, again.bytes()));
+    run.frame(&sampled(
+        0,
+        1,
+        7,
+        true,
+        server("A", 5501, 105, b"next").bytes(),
+    ));
+    assert_eq!(run.shown()[3..], ["<next"]);
+    run.finish();
+    let stats = run.engine.stats().stream;
+    assert_eq!((stats.sampling_gaps, stats.gaps), (1, 0));
+}
+
+#[test]
+fn an_end_tells_how_much_was_not_sampled() {
+    let mut run = Run::with(Echo::default());
+    run.frame(&sampled(
+        0,
+        1,
+        1,
+        false,
+        client("A", 101, 501, b"!one").bytes(),
+    ));
+    // Numbers 2 to 8 were not sampled; a segment without payload tells where its side is.
+    run.frame(&sampled(0, 1, 9, false, client("A", 301, 501, b"").bytes()));
+    assert_eq!(run.shown(), [">!one", ">[Sampling 196]"]);
+    run.frame(&sampled(
+        0,
+        2,
+        3,
+        false,
+        client("FA", 311, 501, b"").bytes(),
+    ));
+    assert_eq!(run.shown()[2..], [">[Sampling 10]", ">[end ]"]);
+    run.finish();
+    let stats = run.engine.stats().stream;
+    assert_eq!((stats.sampling_gaps, stats.gaps), (2, 0));
+}
+
+#[test]
 fn a_forwarded_packet_counts_once_per_device() {
     let mut run = Run::new(EngineConfig::default());
     run.engine.set_interface(3, "inside");

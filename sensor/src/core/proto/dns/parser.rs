@@ -171,5 +171,7 @@ pub(super) fn framed(stream: &[u8]) -> Result<&[u8], usize> {
     let Some(length) = cursor.u16() else {
         return Err(2);
     };
-    cursor.take(length.into()).ok_or_else(|| 2 + usize::from(length))
+    cursor
+        .take(length.into())
+        .ok_or_else(|| 2 + usize::from(length))
 }

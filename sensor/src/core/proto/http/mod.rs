@@ -583,14 +583,24 @@ impl Parser for HttpParser {
         if self.client.is_none() {
             return Progress::Done;
         }
-        let state = &mut self.state[side as usize];
-        if let State::Body(body) = state {
-            if !body.skip(len) {
+        if let State::Body(mut body) = self.state[side as usize] {
+            let within = match body {
+                Body::Length(left) => left.min(len),
+                Body::Chunked(_) | Body::UntilClose => len,
+            };
+            if self.kind(side) == Kind::Response
+                && let Some(transaction) = self.answered()
+            {
+                transaction.http.length += within;
+            }
+            let goes_on = body.skip(len);
+            self.state[side as usize] = State::Body(body);
+            if !goes_on {
                 self.end_of_body(side, ctx);
                 self.state[side as usize] = State::Resync;
             }
         } else {
-            *state = State::Resync;
+            self.state[side as usize] = State::Resync;
         }
         Progress::Consumed(0)
     }
