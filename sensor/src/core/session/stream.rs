@@ -1,6 +1,6 @@
 //! A TCP flow's protocol, its parser, and the reassembly that feeds both.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use super::assembler::{Assembler, Piece};
 use super::pending::Pending;
@@ -133,6 +133,9 @@ impl Stream {
         }
         if segment.reset {
             self.finish(io);
+        } else if self.sides.iter().all(|half| half.assembler.is_finished()) {
+            // Flows are remembered for a while after their end, parsers need not be.
+            self.over(self.outcome().recognised);
         }
         self.report(io);
         matches!(self.phase, Phase::Over(_)).then(|| self.outcome())
@@ -279,7 +282,7 @@ impl Stream {
     }
 
     /// Does what a parser's answer to `bytes` asks for.
-    fn settle(&mut self, side: Side, bytes: Bytes, progress: Progress, io: &mut Io<'_>) {
+    fn settle(&mut self, side: Side, mut bytes: Bytes, progress: Progress, io: &mut Io<'_>) {
         let outcome = self.outcome();
         let pending = &mut self.sides[side as usize].pending;
         let (consumed, wanted) = match progress {
@@ -301,7 +304,9 @@ impl Stream {
                 return;
             }
         };
-        pending.keep(bytes.slice(consumed.min(bytes.len())..));
+        // No second handle: the bytes would be copied whenever more are to come.
+        bytes.advance(consumed.min(bytes.len()));
+        pending.keep(bytes);
         pending.wanted = wanted;
     }
 
