@@ -3,6 +3,7 @@
 use std::path::Path;
 
 #[path = "../xtask/src/ebpf/manifest.rs"]
+#[expect(dead_code, reason = "storing is for xtask")]
 mod manifest;
 
 use manifest::{Manifest, PRODUCT};

@@ -1,6 +1,7 @@
 //! Every test that crosses a module boundary, in one binary.
 #![expect(
     clippy::tests_outside_test_module,
+    clippy::unwrap_used,
     reason = "this binary has nothing but tests"
 )]
 

@@ -21,6 +21,9 @@ use super::{
 /// IPv6 extension headers.
 const PULL: u32 = 256;
 
+/// Bytes of an IEEE 802.1Q tag.
+const VLAN_TAG: u32 = 4;
+
 /// Passes on to the next program or filter (`TCX_NEXT` has the same value).
 #[classifier]
 pub(crate) fn sensor_egress(ctx: TcContext) -> i32 {
@@ -36,7 +39,14 @@ fn egress(skb: *mut __sk_buff) -> Option<()> {
         ((*skb).ifindex, (*skb).gso_segs, (*skb).wire_len, vlan)
     };
     let packets = if segments == 0 { 1 } else { segments };
-    let mut run = Run::begin(ifindex, Direction::Egress, packets.into(), wire_len.into())?;
+    // A tag in metadata will be on the wire of each segment, and is in no length yet.
+    let tags = if vlan.is_some() {
+        packets * VLAN_TAG
+    } else {
+        0
+    };
+    let bytes = u64::from(wire_len) + u64::from(tags);
+    let mut run = Run::begin(ifindex, Direction::Egress, packets.into(), bytes)?;
     let origin = Origin {
         ifindex,
         direction: Direction::Egress,

@@ -70,13 +70,11 @@ pub(super) fn variable(key: &str) -> String {
 /// The known key, or section, that an unknown one was probably meant to be.
 pub(super) fn nearest(unknown: &str, keys: &BTreeMap<String, Key>) -> Option<String> {
     let name = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
-    let mut candidates: Vec<String> = keys.keys().cloned().collect();
-    for key in keys.keys() {
-        let sections = key.match_indices('.').map(|(at, _)| key[..at].to_owned());
-        candidates.extend(sections);
-    }
-    candidates
-        .into_iter()
+    keys.keys()
+        .flat_map(|key| {
+            let sections = key.match_indices('.').map(|(at, _)| key[..at].to_owned());
+            std::iter::once(key.clone()).chain(sections)
+        })
         .map(|path| {
             // A right name in the wrong section is as near as a slip of the pen.
             let by_path = strsim::jaro_winkler(unknown, &path);

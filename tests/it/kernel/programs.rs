@@ -140,6 +140,9 @@ unsafe impl<const N: usize> aya::Pod for Bytes<N> {}
 
 impl<const N: usize> Bytes<N> {
     fn read<T: FromBytes>(&self) -> T {
-        T::read_from_bytes(&self.0).ok().expect("sizes are equal")
+        let Ok(value) = T::read_from_bytes(&self.0) else {
+            unreachable!("sizes are equal");
+        };
+        value
     }
 }

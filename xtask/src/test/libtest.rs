@@ -24,6 +24,8 @@ pub(crate) fn build(package: &str, test: &str) -> Result<PathBuf> {
     ]))?;
     text.lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        // Cargo builds the package's programs for the test as well.
+        .filter(|message| message["target"]["name"] == test)
         .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
         .with_context(|| format!("cargo built no test binary {test}"))
 }

@@ -77,7 +77,7 @@ fn device_status(name: &str, device: &Device, view: &View<'_>) -> Value {
     json!({
         "name": name,
         "attached": device.mode.is_some(),
-        "mode": device.mode.map(|mode| mode.as_str()),
+        "mode": device.mode.map(crate::bpf::XdpMode::as_str),
         "egress": attachment.map(|attachment| attachment.egress.as_str()),
         "tap": device.tap,
         "packets_received": device.ingress.totals.runs,

@@ -175,12 +175,15 @@ impl SynFlood {
         let room = self.destinations.len() < self.config.destinations;
         let state = match self.destinations.get_mut(&destination) {
             Some(state) => state,
-            None if room => self.destinations.entry(destination).or_insert(State {
-                window: Window::default(),
-                since: flow.first,
-                flooded: None,
-                alerted: None,
-            }),
+            None if room => self
+                .destinations
+                .entry(destination)
+                .or_insert_with(|| State {
+                    window: Window::default(),
+                    since: flow.first,
+                    flooded: None,
+                    alerted: None,
+                }),
             None => {
                 self.stats.refused += 1;
                 return;

@@ -127,7 +127,6 @@ fn hysteresis_and_cooldown() {
     for second in 1..=130 {
         // A flood, a rate between the two thresholds, a quiet time, and a flood again.
         let rate = match second {
-            1..=10 => 1000,
             11..=20 => 60,
             21..=100 => 10,
             _ => 1000,
