@@ -1,4 +1,4 @@
-//! Atomic additions, relaxed: counters order nothing. `core::sync::atomic` has none of them for
+//! Atomic additions: counters order nothing. `core::sync::atomic` has none of them for
 //! the BPF target, hence the intrinsics.
 
 use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
@@ -7,16 +7,31 @@ const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
 
 /// Adds and returns the old value.
 ///
+/// Not relaxed: of a relaxed addition LLVM makes the instruction that fetches nothing, even where
+/// the result is used, and the operand takes its place.
+///
 /// # Safety
 ///
 /// `at` points into a live map value and is aligned.
 #[inline(always)]
-pub(super) unsafe fn add(at: *mut u64, value: u64) -> u64 {
+pub(super) unsafe fn fetch_add(at: *mut u64, value: u64) -> u64 {
+    const FETCHING: AtomicOrdering = AtomicOrdering::AcqRel;
     // SAFETY: as the caller promises.
-    unsafe { atomic_xadd::<u64, u64, RELAXED>(at, value) }
+    unsafe { atomic_xadd::<u64, u64, FETCHING>(at, value) }
 }
 
-/// [`add`] for 32 bits, without the old value.
+/// Adds.
+///
+/// # Safety
+///
+/// `at` points into a live map value and is aligned.
+#[inline(always)]
+pub(super) unsafe fn add(at: *mut u64, value: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { atomic_xadd::<u64, u64, RELAXED>(at, value) };
+}
+
+/// [`add`] for 32 bits.
 ///
 /// # Safety
 ///

@@ -58,7 +58,7 @@ pub(super) fn flow(run: &mut Run, key: &FlowKey, tcp_flags: u8) -> Option<Counte
     // SAFETY: `entry` points to a live map value; fields are changed atomically, or written by
     // plain stores of which any may win.
     unsafe {
-        let number = atomic::add(&raw mut (*entry).packets, run.packets) + 1;
+        let number = atomic::fetch_add(&raw mut (*entry).packets, run.packets) + 1;
         atomic::add(&raw mut (*entry).bytes, run.bytes);
         (&raw mut (*entry).last_ns).write_volatile(now);
         let flags = u64::from(tcp_flags);
