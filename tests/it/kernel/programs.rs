@@ -1,12 +1,17 @@
-//! Loading the object under test, and reading its counters. Each test has maps of its own.
+//! Loading the object under test, running it, and reading its maps. Each test has maps of its own.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, PerCpuArray},
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    Ebpf, EbpfLoader, Pod, VerifierLogLevel,
+    maps::{
+        Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key,
+    },
+    programs::{Program, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
-use sensor_ebpf::abi::{self, Direction, FlowEntry, FlowKey, Settings, Totals};
+use sensor_ebpf::abi::{
+    self, Direction, FlowEntry, FlowKey, SampleHeader, Settings, Totals, map, program,
+};
+use sensor_ebpf::sampling::State;
 use zerocopy::{FromBytes, IntoBytes};
 
 static COMMITTED: &[u8] = aya::include_bytes_aligned!("../../../sensor-ebpf/prebuilt/sensor.bpf.o");
@@ -14,23 +19,67 @@ static COMMITTED: &[u8] = aya::include_bytes_aligned!("../../../sensor-ebpf/preb
 /// The index of the loopback device, which `BPF_PROG_TEST_RUN` gives a packet without context.
 pub(super) const LOOPBACK: u32 = 1;
 
+const BPF_MAP_TYPE_RINGBUF: u32 = 27;
+
+/// What a test loads the object with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    /// Which programs: the verifier takes a second or two for each.
+    pub(super) programs: &'static [&'static str],
+    /// Entries of each flow table.
+    pub(super) flows: u32,
+    /// Bytes of the ring that all CPUs share; 0 for none.
+    pub(super) ring: u32,
+    /// Whether loopback has a slot in the totals.
+    pub(super) device: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::of(&[program::XDP])
+    }
+}
+
+impl Setup {
+    /// The default, with these programs.
+    pub(super) const fn of(programs: &'static [&'static str]) -> Self {
+        Self {
+            programs,
+            flows: 1024,
+            ring: 1 << 20,
+            device: true,
+        }
+    }
+}
+
 /// The object under test, or `None` (with a line on stderr) for whom cannot load programs.
-pub(super) fn loaded() -> Result<Option<Programs>> {
+pub(super) fn loaded(setup: Setup) -> Result<Option<Programs>> {
     // SAFETY: geteuid has no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("skipped: needs root");
         return Ok(None);
     }
-    Programs::load().map(Some)
+    Programs::load(setup).map(Some)
 }
 
-/// A loaded object with loopback in slot 1.
+/// A loaded object that counts into generation 1, used from one CPU.
 pub(super) struct Programs {
     ebpf: Ebpf,
+    ring: Option<RingBuf<MapData>>,
+}
+
+/// A ring record.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) header: SampleHeader,
+    pub(super) data: Vec<u8>,
+    /// Bytes that the record has for data.
+    pub(super) room: usize,
 }
 
 impl Programs {
-    fn load() -> Result<Self> {
+    fn load(setup: Setup) -> Result<Self> {
+        stay_on_this_cpu()?;
         let other = std::env::var_os("SENSOR_BPF_OBJECT")
             .map(std::fs::read)
             .transpose()?;
@@ -41,93 +90,260 @@ impl Programs {
         };
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(level)
+            .map_max_entries(map::FLOWS_0, setup.flows)
+            .map_max_entries(map::FLOWS_1, setup.flows)
             .load(other.as_deref().unwrap_or(COMMITTED))
             .context("cannot load the BPF object")?;
-        for name in [abi::program::XDP, abi::program::XDP_LINEAR] {
-            let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
-            program
-                .load()
-                .with_context(|| format!("the verifier refuses {name}"))?;
+        for name in setup.programs {
+            let program = ebpf.program_mut(name).with_context(|| *name)?;
+            match program {
+                Program::Xdp(program) => program.load(),
+                Program::SchedClassifier(program) => program.load(),
+                _ => bail!("{name} is of another type"),
+            }
+            .with_context(|| format!("the verifier refuses {name}"))?;
         }
-        let egress: &mut aya::programs::SchedClassifier = ebpf
-            .program_mut(abi::program::EGRESS)
-            .context("egress")?
-            .try_into()?;
-        egress
-            .load()
-            .context("the verifier refuses the egress classifier")?;
-        let mut this = Self { ebpf };
-        this.array::<u64>(abi::map::DEVICES)?
-            .set(LOOPBACK, abi::device_entry(LOOPBACK, 1), 0)?;
+        let mut this = Self { ebpf, ring: None };
+        if setup.device {
+            this.array::<u64>(map::DEVICES)?
+                .set(LOOPBACK, abi::device_entry(LOOPBACK, 1), 0)?;
+        }
+        if setup.ring > 0 {
+            this.add_ring(setup.ring)?;
+        }
         this.open_generation(1)?;
         Ok(this)
     }
 
-    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut aya::maps::MapData, V>> {
-        Ok(Array::try_from(
-            self.ebpf.map_mut(name).with_context(|| name.to_owned())?,
-        )?)
+    fn add_ring(&mut self, bytes: u32) -> Result<()> {
+        let ring = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF, 0, 0, bytes, 0);
+        let ring = MapData::create(ring, "ring", None)?;
+        let mut rings: ArrayOfMaps<_, MapData> =
+            ArrayOfMaps::try_from(self.ebpf.map_mut(map::RINGS).context("rings")?)?;
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"));
+        for cpu in 0..u32::try_from(cpus?)? {
+            rings.set(cpu, &ring, 0)?;
+        }
+        self.ring = Some(RingBuf::try_from(Map::RingBuf(ring))?);
+        Ok(())
+    }
+
+    fn array<V: Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>> {
+        Ok(Array::try_from(self.map_mut(name)?)?)
+    }
+
+    fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
+        self.ebpf.map_mut(name).with_context(|| name.to_owned())
+    }
+
+    fn table<V: Pod>(&self, name: &str) -> Result<HashMap<&MapData, Bytes<48>, V>> {
+        let map = self.ebpf.map(name).with_context(|| name.to_owned())?;
+        Ok(HashMap::try_from(map)?)
     }
 
     /// Counts into generation `epoch` from now on.
     pub(super) fn open_generation(&mut self, epoch: u64) -> Result<()> {
-        Ok(self.array::<u64>(abi::map::EPOCH)?.set(0, epoch, 0)?)
+        Ok(self.array::<u64>(map::EPOCH)?.set(0, epoch, 0)?)
     }
 
     /// Replaces the settings.
     pub(super) fn set(&mut self, settings: Settings) -> Result<()> {
         let value: Bytes<{ size_of::<Settings>() }> = Bytes(settings.as_bytes().try_into()?);
-        Ok(self.array(abi::map::SETTINGS)?.set(0, value, 0)?)
+        Ok(self.array(map::SETTINGS)?.set(0, value, 0)?)
+    }
+
+    /// Makes this the sampling filter.
+    pub(super) fn filter(
+        &mut self,
+        prefix: Option<(u32, [u8; 16])>,
+        port: Option<u16>,
+    ) -> Result<()> {
+        let mut prefixes: LpmTrie<_, [u8; 16], u8> =
+            LpmTrie::try_from(self.map_mut(map::FILTER_ADDRS)?)?;
+        let old: Vec<_> = prefixes.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            prefixes.remove(&key)?;
+        }
+        if let Some((len, address)) = prefix {
+            prefixes.insert(&Key::new(len, address), 1, 0)?;
+        }
+        let mut ports: HashMap<_, u16, u8> = HashMap::try_from(self.map_mut(map::FILTER_PORTS)?)?;
+        let old: Vec<_> = ports.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            ports.remove(&key)?;
+        }
+        if let Some(port) = port {
+            ports.insert(port, 1, 0)?;
+        }
+        Ok(())
     }
 
     /// Runs the XDP program once over a frame and returns its verdict.
     pub(super) fn receive(&self, frame: &[u8]) -> Result<u32> {
-        let program: &Xdp = self
+        self.receive_often(frame, 1)
+    }
+
+    /// Runs the XDP program `repeat` times over the same frame.
+    pub(super) fn receive_often(&self, frame: &[u8], repeat: u32) -> Result<u32> {
+        self.receive_by(program::XDP, frame, repeat)
+    }
+
+    /// Runs one of the XDP programs.
+    pub(super) fn receive_by(&self, name: &str, frame: &[u8], repeat: u32) -> Result<u32> {
+        let program: &Xdp = self.ebpf.program(name).context("xdp")?.try_into()?;
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.repeat = repeat;
+        Ok(program.test_run(options)?.return_value)
+    }
+
+    /// Runs the egress program once; `context` is a `struct __sk_buff`.
+    pub(super) fn send(&self, frame: &[u8], context: &[u8]) -> Result<u32> {
+        let program: &SchedClassifier = self
             .ebpf
-            .program(abi::program::XDP)
-            .context("xdp")?
+            .program(program::EGRESS)
+            .context("egress")?
             .try_into()?;
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
+        options.ctx_in = Some(context);
         Ok(program.test_run(options)?.return_value)
     }
 
     /// All flows of a generation.
     pub(super) fn flows(&self, epoch: u64) -> Result<Vec<(FlowKey, FlowEntry)>> {
-        let name = if epoch & 1 == 0 {
-            abi::map::FLOWS_0
-        } else {
-            abi::map::FLOWS_1
-        };
-        let map = self.ebpf.map(name).context(name)?;
-        let map: HashMap<_, Bytes<48>, Bytes<64>> = HashMap::try_from(map)?;
-        map.iter()
+        self.table::<Bytes<64>>(flow_table(epoch))?
+            .iter()
             .map(|item| item.map(|(key, value)| (key.read(), value.read())))
             .map(|item| Ok(item?))
             .collect()
     }
 
+    /// One flow of a generation, if it is there.
+    pub(super) fn flow(&self, epoch: u64, key: &FlowKey) -> Result<Option<FlowEntry>> {
+        match self
+            .table::<Bytes<64>>(flow_table(epoch))?
+            .get(&Bytes::of(key)?, 0)
+        {
+            Ok(entry) => Ok(Some(entry.read())),
+            Err(aya::maps::MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes room in a flow table, as user space never does while it is counted into.
+    pub(super) fn remove_flow(&mut self, epoch: u64, key: &FlowKey) -> Result<()> {
+        let map = self.map_mut(flow_table(epoch))?;
+        let mut map: HashMap<_, Bytes<48>, Bytes<64>> = HashMap::try_from(map)?;
+        Ok(map.remove(&Bytes::of(key)?)?)
+    }
+
+    /// What is remembered of flows' sampling beyond generations.
+    pub(super) fn flow_states(&self) -> Result<Vec<(FlowKey, State)>> {
+        self.table::<u64>(map::FLOW_STATE)?
+            .iter()
+            .map(|item| item.map(|(key, value)| (key.read(), State(value))))
+            .map(|item| Ok(item?))
+            .collect()
+    }
+
+    /// Sets what is remembered of a flow, as user space does.
+    pub(super) fn set_flow_state(&mut self, key: &FlowKey, state: State) -> Result<()> {
+        let map = self.map_mut(map::FLOW_STATE)?;
+        let mut map: HashMap<_, Bytes<48>, u64> = HashMap::try_from(map)?;
+        Ok(map.insert(Bytes::of(key)?, state.0, 0)?)
+    }
+
     /// Sum over CPUs of the totals of a generation, slot and direction.
     pub(super) fn totals(&self, epoch: u64, slot: u32, direction: Direction) -> Result<Totals> {
-        let map = self.ebpf.map(abi::map::TOTALS).context("totals")?;
-        let map: PerCpuArray<_, Bytes<{ size_of::<Totals>() }>> = PerCpuArray::try_from(map)?;
-        let mut sum = Totals::default();
+        const WORDS: usize = size_of::<Totals>() / 8;
+        let map = self.ebpf.map(map::TOTALS).context("totals")?;
+        let map: PerCpuArray<_, [u64; WORDS]> = PerCpuArray::try_from(map)?;
+        let mut sum = [0; WORDS];
         for cpu in map
             .get(&abi::totals_index(epoch, slot, direction), 0)?
             .iter()
         {
-            let words = <[u64; size_of::<Totals>() / 8]>::read_from_bytes(&cpu.0)
-                .map_err(|e| anyhow::anyhow!("{e}"))?;
-            for (to, from) in <[u64; size_of::<Totals>() / 8]>::mut_from_bytes(sum.as_mut_bytes())
-                .map_err(|e| anyhow::anyhow!("{e}"))?
-                .iter_mut()
-                .zip(words)
-            {
+            for (to, from) in sum.iter_mut().zip(cpu) {
                 *to += from;
             }
         }
-        Ok(sum)
+        Ok(Totals::read_from_bytes(sum.as_bytes())
+            .ok()
+            .context("size")?)
     }
+
+    /// Loopback's totals, which have to agree with its flows by the law of accounting, in packets
+    /// and in bytes.
+    pub(super) fn balanced(&self, epoch: u64, direction: Direction) -> Result<Totals> {
+        let totals = self.totals(epoch, 1, direction)?;
+        let (mut packets, mut bytes) = (0, 0);
+        for (key, entry) in self.flows(epoch)? {
+            if key.direction == direction as u8 {
+                packets += entry.packets;
+                bytes += entry.bytes;
+            }
+        }
+        packets += totals.non_ip + totals.suppressed;
+        packets += totals.overflow.iter().chain(&totals.unparsed).sum::<u64>();
+        bytes += totals.non_ip_bytes + totals.suppressed_bytes;
+        bytes += totals
+            .overflow_bytes
+            .iter()
+            .chain(&totals.unparsed_bytes)
+            .sum::<u64>();
+        ensure!(
+            (totals.runs, totals.bytes) == (packets, bytes),
+            "{packets} packets and {bytes} bytes are accounted for in {totals:?}"
+        );
+        Ok(totals)
+    }
+
+    /// Takes all records out of the ring.
+    pub(super) fn records(&mut self) -> Result<Vec<Record>> {
+        let ring = self.ring.as_mut().context("the test has no ring")?;
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            let (header, data) = SampleHeader::read_from_prefix(&record)
+                .ok()
+                .context("a record is shorter than its header")?;
+            let captured = data
+                .get(..header.captured_len as usize)
+                .context("a record is shorter than it says")?;
+            records.push(Record {
+                header,
+                data: captured.to_vec(),
+                room: data.len(),
+            });
+        }
+        Ok(records)
+    }
+
+    /// What the kernel says of a loaded program.
+    pub(super) fn info(&self, name: &str) -> Result<ProgramInfo> {
+        Ok(self.ebpf.program(name).context("program")?.info()?)
+    }
+}
+
+const fn flow_table(epoch: u64) -> &'static str {
+    if epoch & 1 == 0 {
+        map::FLOWS_0
+    } else {
+        map::FLOWS_1
+    }
+}
+
+/// Latch and budgets are a CPU's own.
+fn stay_on_this_cpu() -> Result<()> {
+    // SAFETY: a `cpu_set_t` is plain bits, for which zeros are valid; the calls only read it.
+    let failed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let cpu = usize::try_from(libc::sched_getcpu())?;
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) != 0
+    };
+    ensure!(!failed, "{}", std::io::Error::last_os_error());
+    Ok(())
 }
 
 /// Plain bytes, for aya's typed maps: the ABI's own types cannot implement its `Pod` here.
@@ -136,9 +352,13 @@ impl Programs {
 struct Bytes<const N: usize>([u8; N]);
 
 // SAFETY: any bit pattern is a value, and N is a multiple of the alignment for every type here.
-unsafe impl<const N: usize> aya::Pod for Bytes<N> {}
+unsafe impl<const N: usize> Pod for Bytes<N> {}
 
 impl<const N: usize> Bytes<N> {
+    fn of(value: &(impl IntoBytes + zerocopy::Immutable)) -> Result<Self> {
+        Ok(Self(value.as_bytes().try_into()?))
+    }
+
     fn read<T: FromBytes>(&self) -> T {
         let Ok(value) = T::read_from_bytes(&self.0) else {
             unreachable!("sizes are equal");

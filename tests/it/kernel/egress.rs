@@ -1,0 +1,117 @@
+//! The egress classifier. `BPF_PROG_TEST_RUN` sets neither VLAN metadata nor packets that are
+//! not linear: those are for tests with devices.
+
+use anyhow::Result;
+use sensor_ebpf::abi::{Direction, SampleClass, Settings, mode, program};
+
+use super::frames::{arp, tagged, tcp, tcp_flag, udp};
+use super::programs::{LOOPBACK, Programs, Setup, loaded};
+
+/// `TC_ACT_UNSPEC`, which is -1: the next program or filter decides.
+const NEXT: u32 = u32::MAX;
+
+/// What a segmentation offload tells of a packet.
+#[derive(Clone, Copy, Default)]
+struct Offload {
+    wire_len: u32,
+    segments: u32,
+    segment_size: u32,
+}
+
+/// Offsets in `struct __sk_buff`, `include/uapi/linux/bpf.h`.
+const WIRE_LEN: usize = 160;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
+const CONTEXT: usize = 192;
+
+fn send(programs: &Programs, frame: &[u8], offload: Offload) -> Result<()> {
+    let mut context = [0; CONTEXT];
+    for (at, value) in [
+        (WIRE_LEN, offload.wire_len),
+        (GSO_SEGS, offload.segments),
+        (GSO_SIZE, offload.segment_size),
+    ] {
+        context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    assert_eq!(programs.send(frame, &context)?, NEXT);
+    Ok(())
+}
+
+fn ready() -> Result<Option<Programs>> {
+    let mut programs = loaded(Setup::of(&[program::EGRESS]))?;
+    if let Some(programs) = &mut programs {
+        programs.set(Settings {
+            mode: mode::SAMPLE_FULL,
+            budget: [1000; 5],
+            ..Settings::default()
+        })?;
+    }
+    Ok(programs)
+}
+
+#[test]
+fn each_sort_of_packet_is_one_term_of_the_law() -> Result<()> {
+    let Some(programs) = ready()? else {
+        return Ok(());
+    };
+    let plain = Offload::default();
+    let tags = [(0x88a8, 5), (0x8100, 6)];
+    send(&programs, &udp((1000, 7), 100), plain)?;
+    send(&programs, &tagged(&udp((1000, 7), 100), &tags), plain)?;
+    send(&programs, &arp(), plain)?;
+    send(&programs, &udp((1000, 7), 0)[..40], plain)?;
+    let totals = programs.balanced(1, Direction::Egress)?;
+    assert_eq!((totals.runs, totals.non_ip), (4, 1));
+    assert_eq!(totals.unparsed, [1, 0, 0, 0, 0, 0]);
+    assert_eq!(totals.bytes, 142 + 150 + 42 + 40);
+    let flows = programs.flows(1)?;
+    assert_eq!(flows.len(), 2);
+    assert!(flows.iter().any(|(key, _)| key.vlan == [5, 6]));
+    let egress = Direction::Egress as u8;
+    assert!(
+        flows
+            .iter()
+            .all(|(key, _)| (key.direction, key.ifindex) == (egress, LOOPBACK))
+    );
+    assert_eq!(programs.totals(1, 1, Direction::Ingress)?.runs, 0);
+    Ok(())
+}
+
+/// What leaves the machine are the segments, with their headers.
+#[test]
+fn a_gso_frame_counts_as_its_segments() -> Result<()> {
+    let Some(mut programs) = ready()? else {
+        return Ok(());
+    };
+    let mut frame = tcp(tcp_flag::ACK);
+    frame.resize(54 + 3 * 1000, 0x33);
+    let length = (frame.len() as u16 - 14).to_be_bytes();
+    frame[16..18].copy_from_slice(&length);
+    let offload = Offload {
+        wire_len: frame.len() as u32 + 2 * 54,
+        segments: 3,
+        segment_size: 1000,
+    };
+    send(&programs, &frame, offload)?;
+    send(&programs, &frame, offload)?;
+    let totals = programs.balanced(1, Direction::Egress)?;
+    assert_eq!(
+        (totals.runs, totals.bytes),
+        (6, 2 * u64::from(offload.wire_len))
+    );
+    let records = programs.records()?;
+    let numbers: Vec<_> = records
+        .iter()
+        .map(|record| (record.header.number, record.header.segments))
+        .collect();
+    assert_eq!(numbers, [(1, 3), (4, 3)]);
+    let header = records[0].header;
+    assert_eq!(header.wire_len, offload.wire_len);
+    assert_eq!(
+        (header.captured_len, header.direction),
+        (2048, Direction::Egress as u8)
+    );
+    assert_eq!(header.class, SampleClass::Full as u8);
+    assert_eq!(records[0].data, frame[..2048]);
+    Ok(())
+}
