@@ -26,14 +26,19 @@ pub(crate) fn sensor_debug() -> Result<PathBuf> {
 
 /// Builds the lab's command (a binary of the tests' package) and returns its path.
 pub(crate) fn lab() -> Result<PathBuf> {
+    of_tests("sensor-lab")
+}
+
+/// Builds a binary of the tests' package and returns its path.
+pub(crate) fn of_tests(binary: &str) -> Result<PathBuf> {
     check(&mut cargo([
         "build",
         "--release",
         "--package",
         "sensor-tests",
         "--bin",
-        "sensor-lab",
+        binary,
         "--locked",
     ]))?;
-    Ok(target_dir().join("release/sensor-lab"))
+    Ok(target_dir().join("release").join(binary))
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: every figure beside its peers in the same run.
 
+mod figures;
+mod kernel;
 mod mix;
 mod offline;
 mod report;
@@ -10,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+use figures::Figures;
 pub(crate) use report::Report;
 
 /// What can be measured.
@@ -32,6 +35,7 @@ type Measure = fn() -> Result<Report>;
 
 /// Every measurement by the suite it belongs to, in order of execution.
 const MEASURES: &[(Suite, Measure)] = &[
+    (Suite::Kernel, kernel::measure),
     (Suite::Mix, mix::measure),
     (Suite::Offline, offline::measure),
     (Suite::Ring, ring::measure),
