@@ -94,7 +94,7 @@ fn fuzz(name: &str, binaries: &Path, work: &Path, seconds: u64) -> Result<()> {
         .arg(format!("-timeout={TIMEOUT}"))
         .arg(format!("-rss_limit_mb={MEMORY}"))
         .arg(format!("-artifact_prefix={}/", findings.display()))
-        .args(["-max_len=65536", "-print_final_stats=1"])
+        .args(["-max_len=16384", "-print_final_stats=1"])
         .arg(&corpus);
     // What is kept beside the targets or the golden captures is where the fuzzer starts from.
     for seeds in [

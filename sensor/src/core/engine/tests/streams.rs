@@ -51,6 +51,22 @@ fn what_is_not_consumed_is_shown_again_with_more() {
 }
 
 #[test]
+fn a_parser_goes_with_the_last_byte_of_both_sides() {
+    let mut run = opened(Echo::default());
+    run.segments(&[
+        client("FA", 101, 501, b"!one"),
+        server("A", 501, 106, b"two"),
+    ]);
+    assert_eq!(run.engine.stats().stream.active, 1);
+    run.segments(&[server("FA", 504, 106, b""), client("A", 106, 505, b"")]);
+    assert_eq!(run.engine.stats().stream.active, 0);
+    assert_eq!(run.engine.stats().flow.active, 1, "the flow is remembered");
+    run.finish();
+    let (event, flow, _) = run.flows()[0];
+    assert_eq!((event.app_proto, flow.tx_cnt), (Some("echo"), Some(2)));
+}
+
+#[test]
 fn an_acknowledged_hole_is_a_loss_and_an_anomaly() {
     let mut run = opened(Echo::default());
     run.segments(&[
