@@ -65,7 +65,7 @@ impl Sensor {
     /// # Errors
     /// If there is no such binary.
     pub fn spawn(host: &Host, options: &SensorOptions) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = crate::scratch()?;
         let binary = options.binary.clone().unwrap_or_else(sensor_binary);
         let socket = directory.path().join("control.sock");
         let mut command = match options.wrapper.split_first() {

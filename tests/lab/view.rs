@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -40,6 +41,8 @@ impl View {
             *self.events.entry(kind.to_owned()).or_default() += 1;
             match kind {
                 "alert" => push(&mut self.alerts, describe(&event)),
+                // The response repeats the query.
+                "dns" if event["dns"]["type"] == "request" => {}
                 "dns" | "http" | "tls" => push(&mut self.newest, describe(&event)),
                 _ => {}
             }
@@ -168,8 +171,24 @@ fn describe(event: &Value) -> String {
     };
     format!(
         "{kind:6} {} > {} {}",
-        event["src_ip"].as_str().unwrap_or("-"),
-        event["dest_ip"].as_str().unwrap_or("-"),
+        endpoint(event, "src_ip", "src_port"),
+        endpoint(event, "dest_ip", "dest_port"),
         what.replace('"', "")
+    )
+}
+
+/// Address and port as far as the event names them: a flood's sources are invented, so its alert
+/// names its destination alone.
+fn endpoint(event: &Value, address: &str, port: &str) -> String {
+    // Parsed, because events carry every group of an IPv6 address.
+    let Some(address) = event[address].as_str().and_then(|text| text.parse().ok()) else {
+        return "any".to_owned();
+    };
+    let port = event[port]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok());
+    port.map_or_else(
+        || IpAddr::to_string(&address),
+        |port| SocketAddr::new(address, port).to_string(),
     )
 }

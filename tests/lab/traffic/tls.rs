@@ -20,7 +20,7 @@ impl TlsServer {
     /// # Errors
     /// Without `openssl`.
     pub fn start(host: &Host) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = crate::scratch()?;
         let [key, certificate] = ["key.pem", "cert.pem"].map(|name| directory.path().join(name));
         let made = Command::new("openssl")
             .args([
