@@ -40,20 +40,9 @@ pub struct Http {
     /// The Location header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Text>,
-    /// Bytes of the response's body on the wire, chunk framing not counted.
+    /// Bytes of the response's body as transferred: not decompressed, and with the lines around
+    /// chunks (RFC 9112 section 7.1) up to the last chunk's, as EVE's other writers count.
     pub length: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub request_headers: Vec<Header>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub response_headers: Vec<Header>,
-}
-
-/// A header field as sent.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Header {
-    pub name: Text,
-    pub value: Text,
 }
 
 /// RFC 9110 section 14.4; bytes.

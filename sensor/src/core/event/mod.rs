@@ -29,7 +29,7 @@ pub use self::{
     dns::{Answers, Dns, DnsKind, EdnsOption, HexFlags, Query, Rdata, Record, Soa, Srv, Sshfp},
     extra::Extra,
     flow::{Flow, FlowReason, FlowState, Tcp, TcpFlags, TcpState},
-    http::{ContentRange, Header, Http},
+    http::{ContentRange, Http},
     schema::schema,
     stats::Stats,
     text::{Hex, Text},

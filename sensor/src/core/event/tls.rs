@@ -29,7 +29,8 @@ pub struct Tls {
     pub fingerprint: Option<Hex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<Text>,
-    /// `TLS 1.3`, `TLS 1.2`, ..., the client's own version where no server spoke.
+    /// `TLS 1.3`, `TLS 1.2`, ...: what the server chose. A client offers versions, it settles
+    /// none, so without a ServerHello this is `UNDETERMINED`, as with EVE's other writers.
     pub version: Text,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notbefore: Option<CertTime>,

@@ -162,6 +162,6 @@ pub fn standard() -> Registry {
         Box::new(dns::Dns::LinkLocal),
         Box::new(dns::Dns::Unicast),
         Box::new(tls::Tls),
-        Box::new(http::Http::default()),
+        Box::new(http::Http),
     ])
 }

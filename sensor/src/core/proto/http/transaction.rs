@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::parser::{Head, trim};
-use crate::core::event::{ContentRange, Extra, Header, Http, Text};
+use crate::core::event::{ContentRange, Extra, Http, Text};
 
 /// What is known of one exchange.
 #[derive(Debug, Default)]
@@ -30,17 +30,9 @@ fn some(bytes: &[u8]) -> Option<Text> {
     (!bytes.is_empty()).then(|| text(bytes))
 }
 
-fn headers(head: &Head<'_>) -> Vec<Header> {
-    let header = |(name, value): &(&[u8], &[u8])| Header {
-        name: text(name),
-        value: text(value),
-    };
-    head.fields.iter().map(header).collect()
-}
-
 impl Transaction {
-    /// The transaction that `head` requests. With `dump`, all its fields are kept.
-    pub(super) fn request(id: u64, head: &Head<'_>, dump: bool) -> Self {
+    /// The transaction that `head` requests.
+    pub(super) fn request(id: u64, head: &Head<'_>) -> Self {
         let [method, target, version] = head.start;
         let mut transaction = Self {
             id,
@@ -69,9 +61,6 @@ impl Transaction {
             http.hostname = (!name.is_empty()).then(|| Text(name.to_ascii_lowercase().into()));
             http.http_port = port;
         }
-        if dump {
-            http.request_headers = headers(head);
-        }
         transaction.head_only = method == b"HEAD";
         transaction.connect = method == b"CONNECT";
         transaction.simple = version.is_empty();
@@ -79,10 +68,10 @@ impl Transaction {
     }
 
     /// Takes in the response's head.
-    pub(super) fn response(&mut self, head: &Head<'_>, dump: bool) {
+    pub(super) fn response(&mut self, head: &Head<'_>) {
         let [_, status, reason] = head.start;
         let http = &mut self.http;
-        match super::status_code(status) {
+        match super::message::status_code(status) {
             Some(code) => http.status = Some(code),
             None => http.status_string = some(status),
         }
@@ -102,9 +91,6 @@ impl Transaction {
                 }
                 _ => {}
             }
-        }
-        if dump {
-            http.response_headers = headers(head);
         }
         self.response_started = true;
     }
