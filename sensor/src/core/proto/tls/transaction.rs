@@ -106,10 +106,6 @@ impl Handshake {
             }));
         }
         if let Some(client) = &self.client {
-            if self.server.is_none() {
-                // What the client's hello says is all there is to tell.
-                tls.version = version(client.version);
-            }
             tls.sni = client.server_name.clone().map(Text::from);
             tls.client_alpns = texts(&client.alpns);
             if !self.ssl2 {
