@@ -2,7 +2,7 @@
 
 use sensor_ebpf::abi::FlowKey;
 
-use super::packet::responds;
+use super::direction::responds;
 use super::{Engine, Out};
 use crate::core::event::FlowReason;
 use crate::core::flow::Flow;

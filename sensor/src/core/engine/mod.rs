@@ -4,6 +4,7 @@
 //! drains alone and protocol state from samples alone. Nothing here depends on more than one
 //! flow except the limits, so that engines can share a load by flow.
 
+mod direction;
 mod drain;
 mod end;
 mod frame;

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use sensor_ebpf::abi::FlowKey;
 
+use super::direction::responds;
 use super::frame::{Meta, Sample};
 use super::{Engine, Out};
 use crate::core::decode::Packet;
 use crate::core::defrag::Owed;
 use crate::core::event::{Anomaly, AnomalyKind, Body, FlowReason};
+use crate::core::flow::Flow;
 use crate::core::flow::key::Key;
 use crate::core::flow::tcp::{ACK, FIN, RST, SYN, Segment};
-use crate::core::flow::{Flow, icmp};
 use crate::core::proto::Side;
 use crate::core::session::{Datagrams, Io, Outcome, Session, Stream, StreamSegment};
 use crate::core::time::Timestamp;
@@ -226,7 +227,7 @@ impl Engine {
                     return;
                 }
                 if self.config.registry.is_empty()
-                    || !(self.config.midstream || flow.tcp.has_start())
+                    || !(self.config.midstream || flow.tcp.has_opening())
                 {
                     flow.session = Session::Over(Outcome::default());
                     return;
@@ -342,22 +343,6 @@ pub(super) fn interface(
         .iter()
         .find(|(known, _)| *known == ifindex)
         .map(|(_, name)| name)
-}
-
-/// Whether the first packet of a flow is an answer: a SYN-ACK, an ICMP reply, or a packet from a
-/// privileged port to another, unless TCP says that it opens a connection.
-pub(super) fn responds(key: &FlowKey, segment: Option<&Segment>) -> bool {
-    match key.protocol {
-        1 | 58 => {
-            icmp::peer(key.protocol, key.src_port).is_some()
-                && !icmp::is_request(key.protocol, key.src_port)
-        }
-        TCP if segment.is_some_and(|segment| segment.has(SYN)) => {
-            segment.is_some_and(|segment| segment.has(ACK))
-        }
-        TCP | UDP => (1..1024).contains(&key.src_port) && key.dst_port >= 1024,
-        _ => false,
-    }
 }
 
 impl crate::core::flow::Live {

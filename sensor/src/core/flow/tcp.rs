@@ -121,6 +121,11 @@ impl Tcp {
         self.senders[0].syn_seen || self.senders[1].syn_seen
     }
 
+    /// Whether the originator's SYN was seen: behind a SYN-ACK alone a stream is midstream.
+    pub(crate) const fn has_opening(&self) -> bool {
+        self.senders[Side::Originator as usize].syn_seen
+    }
+
     /// Whether this SYN, seen on a connection that is not new any more, starts another one.
     pub(crate) const fn is_reused_by(&self, side: Side, segment: &Segment) -> bool {
         let sender = &self.senders[side as usize];

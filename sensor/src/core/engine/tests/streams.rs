@@ -151,6 +151,20 @@ fn midstream_pickup_can_be_switched_off() {
 }
 
 #[test]
+fn behind_a_syn_ack_alone_a_stream_is_midstream() {
+    for (first, shown) in [(0, 1), (1, 0)] {
+        let mut run = Run::new(EngineConfig {
+            registry: Registry::new(vec![Box::new(Echo::default())]),
+            midstream: false,
+            ..EngineConfig::default()
+        });
+        run.segments(&handshake()[first..]);
+        run.segments(&[client("A", 101, 501, b"!data")]);
+        assert_eq!(run.shown().len(), shown);
+    }
+}
+
+#[test]
 fn memory_of_all_streams_is_bounded() {
     let limits = Limits {
         reassembly_bytes: 10,
