@@ -1,6 +1,6 @@
 //! Which end of a flow began it, where the first packet seen may be an answer.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sensor_ebpf::abi::FlowKey;
 
@@ -12,9 +12,11 @@ const UDP: u8 = 17;
 
 /// Whether the first packet of a flow is an answer: a SYN-ACK, an ICMP reply, or a packet from a
 /// privileged port to another, unless TCP says that it opens a connection. Nothing that goes to a
-/// group is an answer, since no group has sent anything (RFC 1112, RFC 4291 section 2.7).
+/// group or everybody is an answer, since none has sent anything (RFC 1122 section 3.2.1.3,
+/// RFC 4291 section 2.7).
 pub(super) fn responds(key: &FlowKey, segment: Option<&Segment>) -> bool {
-    if Ipv6Addr::from(key.dst).to_canonical().is_multicast() {
+    let destination = Ipv6Addr::from(key.dst).to_canonical();
+    if destination.is_multicast() || destination == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return false;
     }
     match key.protocol {
@@ -40,6 +42,7 @@ mod tests {
     fn an_answer_is_known_by_its_ports_and_goes_to_no_group() {
         let one = "2001:db8::1".parse::<Ipv6Addr>().unwrap();
         let group = "ff02::1".parse::<Ipv6Addr>().unwrap();
+        let everybody = "::ffff:255.255.255.255".parse::<Ipv6Addr>().unwrap();
         let group4 = "::ffff:224.0.0.1".parse::<Ipv6Addr>().unwrap();
         for (protocol, src_port, dst_port, dst, expected) in [
             (58, 136, 0, one, true),
@@ -51,6 +54,7 @@ mod tests {
             (UDP, 68, 67, one, false),
             (UDP, 547, 546, one, true),
             (UDP, 520, 40_000, group4, false),
+            (UDP, 67, 68, everybody, false),
         ] {
             let key = FlowKey {
                 src: one.octets(),
