@@ -29,8 +29,9 @@ pub struct Tls {
     pub fingerprint: Option<Hex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<Text>,
-    /// `TLS 1.3`, `TLS 1.2`, ...: what the server chose. A client offers versions, it settles
-    /// none, so without a ServerHello this is `UNDETERMINED`, as with EVE's other writers.
+    /// `TLS 1.3`, `TLS 1.2`, ...: what the server chose. Without a ServerHello the version that the
+    /// client asks for, from supported_versions where it sent that, and `UNDETERMINED` without
+    /// either hello; as Suricata since 8.0.3.
     pub version: Text,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notbefore: Option<CertTime>,

@@ -38,6 +38,16 @@ pub(super) fn ja3(hello: &ClientHello) -> Ja3 {
     }
 }
 
+/// The highest version that the client offers, whose own field stays at TLS 1.2 for later ones
+/// (RFC 8446 section 4.1.2).
+pub(super) fn offered_version(hello: &ClientHello) -> u16 {
+    let versions = hello.versions.iter().copied();
+    versions
+        .filter(|&version| !is_grease(version))
+        .max()
+        .unwrap_or(hello.version)
+}
+
 /// JA4 of a ClientHello over `transport` (`t` for TCP, `q` for QUIC).
 pub(super) fn ja4(hello: &ClientHello, transport: char) -> String {
     let clean = |items: &[u16]| -> Vec<u16> {
@@ -48,11 +58,7 @@ pub(super) fn ja4(hello: &ClientHello, transport: char) -> String {
             .collect()
     };
     let (mut ciphers, mut extensions) = (clean(&hello.ciphers), clean(&hello.extensions));
-    let version = clean(&hello.versions)
-        .into_iter()
-        .max()
-        .unwrap_or(hello.version);
-    let version = match version {
+    let version = match offered_version(hello) {
         0x0304 => "13",
         0x0303 => "12",
         0x0302 => "11",

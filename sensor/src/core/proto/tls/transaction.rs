@@ -6,7 +6,7 @@ use tls_parser::TlsCipherSuite;
 use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
 
 use super::{
-    fingerprint::{ja3, ja4},
+    fingerprint::{ja3, ja4, offered_version},
     parser::{ClientHello, ServerHello},
 };
 use crate::core::event::{CertTime, Extra, Hex, Text, Tls};
@@ -106,6 +106,9 @@ impl Handshake {
             }));
         }
         if let Some(client) = &self.client {
+            if self.server.is_none() {
+                tls.version = version(offered_version(client));
+            }
             tls.sni = client.server_name.clone().map(Text::from);
             tls.client_alpns = texts(&client.alpns);
             if !self.ssl2 {
