@@ -112,14 +112,15 @@ impl Connection {
         }
     }
 
-    /// One message head from the start of `data`, or how to go on without.
+    /// One message head from the start of `data`: its length and how to go on; `None` if it is
+    /// incomplete.
     fn at_head(
         &mut self,
         side: Side,
         data: &[u8],
         ended: bool,
         ctx: &mut Context<'_>,
-    ) -> Result<(usize, Next), Progress> {
+    ) -> Option<(usize, Next)> {
         let kind = self.kind(side);
         let simple = kind == Kind::Response && self.answered().is_some_and(|tx| tx.simple);
         if kind == Kind::Response && !b"HTTP/".starts_with(data.get(..5).unwrap_or(data)) {
@@ -137,21 +138,18 @@ impl Connection {
             } else {
                 self.state[side as usize] = State::Resync;
             }
-            return Ok((0, Next::Go));
+            return Some((0, Next::Go));
         }
-        let Some(head) = head(data, kind, ended) else {
-            return Err(Progress::Need {
-                consumed: 0,
-                bytes: data.len() + 1,
-            });
-        };
+        let head = head(data, kind, ended)?;
         if kind == Kind::Request && head.start[1].is_empty() && !METHODS.contains(&head.start[0]) {
             ctx.anomaly(side, Some(self.count), "REQUEST_LINE_INVALID");
-            return Err(Progress::Failed);
+            // The server may answer it all the same, and a request may follow.
+            self.state[side as usize] = State::Resync;
+            return Some((0, Next::Go));
         }
         self.state[side as usize] = State::Head;
         let next = self.on_head(side, &head, data, ctx);
-        Ok((head.length, next))
+        Some((head.length, next))
     }
 
     fn run(&mut self, side: Side, data: &[u8], ended: bool, ctx: &mut Context<'_>) -> Progress {
@@ -216,13 +214,17 @@ impl Connection {
                         continue;
                     }
                     match self.at_head(side, rest, ended || rest.len() >= MAX_HEAD, ctx) {
-                        Ok((bytes, Next::Go)) => consumed += bytes,
-                        Ok((bytes, Next::Handover)) => return Progress::Handover(consumed + bytes),
-                        Ok((_, Next::Done)) => return Progress::Done,
-                        Err(Progress::Need { bytes, .. }) => {
-                            return Progress::Need { consumed, bytes };
+                        Some((bytes, Next::Go)) => consumed += bytes,
+                        Some((bytes, Next::Handover)) => {
+                            return Progress::Handover(consumed + bytes);
                         }
-                        Err(other) => return other,
+                        Some((_, Next::Done)) => return Progress::Done,
+                        None => {
+                            return Progress::Need {
+                                consumed,
+                                bytes: rest.len() + 1,
+                            };
+                        }
                     }
                 }
             }

@@ -270,3 +270,14 @@ proptest::proptest! {
         run(&pieces, true);
     }
 }
+
+#[test]
+fn an_answer_to_an_invalid_request_line_is_told() {
+    let request = b"TRACE/HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = b"HTTP/1.0 400 Bad Request\r\nContent-Length: 1\r\n\r\nx";
+    let events = run(&[(C, request), (S, answer), (C, GET), (S, OK)], false);
+    let http = transactions(&events);
+    assert_eq!((http[0].status, &http[0].http_method), (Some(400), &None));
+    assert_eq!((http[1].status, http.len()), (Some(200), 2));
+    assert!(anomalies(&events).contains(&"REQUEST_LINE_INVALID"));
+}
