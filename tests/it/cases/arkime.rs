@@ -84,6 +84,7 @@ mod tests {
         let outcome = |flow: &str| {
             let run = Run {
                 events: vec![serde_json::from_str(flow).unwrap()],
+                ..Run::default()
             };
             decide_session(&session, &run)
         };

@@ -13,6 +13,10 @@ use serde_json::Value;
 pub(super) struct Run {
     /// Events as a reader of EVE sees them.
     pub(super) events: Vec<Value>,
+    /// Packets that the reader found, those of unknown link types too.
+    pub(super) packets: u64,
+    /// Where and why reading stopped before the end.
+    pub(super) broken: Option<String>,
 }
 
 impl Run {
@@ -32,11 +36,17 @@ impl Run {
             Ok(event) => run.events.push(event),
             Err(error) => failed = Some(error),
         };
-        // A link type or format that is not known gives no frames, which is a clear result.
-        if let Ok(reader) = Reader::open(path) {
-            for frame in reader.map_while(Result::ok) {
-                engine.on_frame(&frame, &mut out);
+        match Reader::open(path) {
+            Ok(mut reader) => {
+                for frame in &mut reader {
+                    match frame {
+                        Ok(frame) => engine.on_frame(&frame, &mut out),
+                        Err(error) => run.broken = Some(error.to_string()),
+                    }
+                }
+                run.packets = reader.stats().packets;
             }
+            Err(error) => run.broken = Some(error.to_string()),
         }
         engine.finish(&mut out);
         if let Some(error) = failed {
@@ -96,6 +106,7 @@ mod tests {
         let check = |event: Value| {
             Run {
                 events: vec![event],
+                ..Run::default()
             }
             .check_schema()
         };

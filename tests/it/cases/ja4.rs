@@ -60,6 +60,7 @@ mod tests {
                 &stream,
                 &Run {
                     events: vec![event],
+                    ..Run::default()
                 },
             )
         };

@@ -195,6 +195,7 @@ mod tests {
     fn outcome(check: &str, events: &str) -> Outcome {
         let run = Run {
             events: serde_json::from_str(events).unwrap(),
+            ..Run::default()
         };
         decide_check(&serde_yaml_ng::from_str(check).unwrap(), &run)
     }
