@@ -13,8 +13,43 @@ const REMEDY: &str = "run `cargo xtask ebpf` and commit what it writes";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    tell_revision(&root);
     if let Err(problem) = verify(&root) {
         println!("cargo::error={problem}: {REMEDY}");
+    }
+}
+
+/// Sets `SENSOR_REVISION`, unless it is set already, to the commit that a release is built from:
+/// the same sources give the same binary. Without git or its folder there is none. Other
+/// profiles go without, so that a commit does not rebuild them.
+fn tell_revision(root: &Path) {
+    println!("cargo::rerun-if-env-changed=SENSOR_REVISION");
+    let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    if !is_release || std::env::var_os("SENSOR_REVISION").is_some() {
+        return;
+    }
+    let git = |words: &[&str]| {
+        let output = std::process::Command::new("git")
+            .arg("-C")
+            .arg(root)
+            .args(words)
+            .output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    };
+    // The folder has to be this project's own, not one around an unpacked archive.
+    if !root.join(".git").exists() {
+        return;
+    }
+    if let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) {
+        println!("cargo::rustc-env=SENSOR_REVISION={revision}");
+    }
+    // Every commit and checkout adds a line there.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+        let log = root.join(log);
+        if log.exists() {
+            println!("cargo::rerun-if-changed={}", log.display());
+        }
     }
 }
 

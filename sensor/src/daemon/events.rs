@@ -63,6 +63,11 @@ impl Outputs {
         }
     }
 
+    /// Whether the reader of an output has gone, as in `sensor run --json | head`.
+    pub(super) fn reader_left(&self) -> bool {
+        self.0.iter().any(|(_, queue)| queue.is_closed())
+    }
+
     /// What became of the events so far.
     pub(super) fn counters(&self) -> BTreeMap<&'static str, metrics::Output> {
         self.0

@@ -5,6 +5,9 @@
 //! drain goes to the engine only after the samples of that generation, so that no flow's tail
 //! comes as a surprise.
 
+mod devices;
+mod generation;
+
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
@@ -14,19 +17,19 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::generation::Pending;
 use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
 use crate::{
-    bpf::{AttachOptions, Attachment, DataPlane, DeviceChange, Egress, PlaneError},
+    bpf::{AttachOptions, DataPlane, PlaneError},
     config::{Config, Sampling},
     core::{
         detect::syn_flood::SynFlood,
         engine::{Engine, EngineConfig},
         event::Event,
-        kernel::Drain,
         proto,
         time::Timestamp,
     },
-    metrics::{Batches, Device, Dissected, Exporter, Health, Snapshot},
+    metrics::{Batches, Dissected, Exporter, Health, Snapshot},
     source::live::{Clock, Options, Source, monotonic_ns},
 };
 
@@ -36,8 +39,6 @@ const WAIT: Duration = Duration::from_millis(20);
 const BATCH: usize = 4096;
 /// Scrapes close a generation at most so often; those in between share one.
 const REFRESH: Duration = Duration::from_millis(200);
-/// A crowded table is drained so often at the most.
-const SHORTEST: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What the loop is made of.
@@ -75,13 +76,6 @@ impl Taker {
         self.dissected.count(&event);
         self.outputs.push(event);
     }
-}
-
-/// A drain that waits until the samples of its generation have been dissected.
-struct Pending {
-    drain: Drain,
-    /// Kernel time at which no program counted into the generation any more.
-    closed_ns: u64,
 }
 
 struct Live {
@@ -202,6 +196,10 @@ impl Live {
         self.clock.follow();
         self.read_samples();
         self.answer();
+        if self.taker.outputs.reader_left() {
+            tracing::info!("The reader of the events has gone");
+            self.stopped = true;
+        }
         let due = self.closed.elapsed() >= self.interval;
         let asked = !self.scrapes.is_empty() && self.closed.elapsed() >= REFRESH;
         if due || asked {
@@ -250,65 +248,6 @@ impl Live {
         let now = self.clock.wall(released_ns);
         let taker = &mut self.taker;
         self.engine.advance(now, &mut |event| taker.take(event));
-    }
-
-    /// Gives the pending drain to the engine and the detectors.
-    fn deliver(&mut self) {
-        let Some(Pending { drain, .. }) = self.pending.take() else {
-            return;
-        };
-        let (taker, interfaces) = (&mut self.taker, &self.interfaces);
-        let mut out = |event| taker.take(event);
-        self.engine.on_drain(&drain, &mut out);
-        let name = |ifindex| interfaces.get(&ifindex).cloned();
-        self.syn_flood.on_drain(&drain, &name, &mut out);
-    }
-
-    fn close_generation(&mut self) {
-        // Only if samples come in faster than they are dissected is it still there.
-        self.deliver();
-        let begun = Instant::now();
-        self.closed = begun;
-        match self.plane.close_generation(&self.clock) {
-            Ok(generation) => {
-                self.snapshot.generations += 1;
-                self.snapshot.add_generation(&generation.devices);
-                for device in generation
-                    .devices
-                    .iter()
-                    .filter(|device| device.difference > 0)
-                {
-                    tracing::error!(
-                        device = device.device,
-                        packets = device.difference,
-                        "The law of accounting is broken: please report it"
-                    );
-                }
-                let configured = Duration::from_millis(self.config.flows.interval_ms);
-                self.interval = if generation.crowded {
-                    (self.interval / 2).max(SHORTEST)
-                } else {
-                    (self.interval * 2).min(configured)
-                };
-                let drain = generation.drain.clone();
-                self.pending = Some(Pending {
-                    drain,
-                    closed_ns: monotonic_ns(),
-                });
-                self.health.set_draining(true);
-            }
-            Err(error) => {
-                self.snapshot.generation_errors += 1;
-                self.health.set_draining(false);
-                tracing::error!("{error}");
-            }
-        }
-        self.snapshot.generation_seconds = begun.elapsed().as_secs_f64();
-        self.publish();
-        for scrape in self.scrapes.drain(..) {
-            // A scrape that has given up needs no answer.
-            let _ = scrape.send(());
-        }
     }
 
     fn publish(&mut self) {
@@ -361,68 +300,6 @@ impl Live {
         self.config.log = new.log;
         self.snapshot.reload.failed = false;
         self.snapshot.reload.loaded = self.now();
-    }
-
-    fn attached(&mut self, attachment: &Attachment) {
-        let Attachment {
-            device,
-            ifindex,
-            mode,
-            egress,
-            ..
-        } = attachment;
-        tracing::info!(
-            device,
-            mode = mode.as_str(),
-            egress = egress.as_str(),
-            "Attached"
-        );
-        if let Some(reason) = &attachment.fallback {
-            tracing::warn!(
-                device,
-                "Generic XDP, because native mode failed ({reason}): packets that GRO merges \
-                 count as one"
-            );
-        }
-        if let Egress::None(reason) = egress {
-            tracing::warn!(device, "Only received packets are counted: {reason}");
-        }
-        let entry = self.snapshot.devices.entry(device.clone()).or_default();
-        *entry = Device {
-            mode: Some(*mode),
-            tap: attachment.tap,
-            ..*entry
-        };
-        self.engine.set_interface(*ifindex, device);
-        self.interfaces.insert(*ifindex, device.as_str().into());
-    }
-
-    fn follow_devices(&mut self) {
-        for change in self.plane.follow_devices() {
-            match change {
-                DeviceChange::Returned(attachment) => self.attached(&attachment),
-                DeviceChange::Vanished { device, ifindex } => {
-                    tracing::warn!(device, ifindex, "The interface is gone: waiting for it");
-                    self.snapshot.devices.entry(device).or_default().mode = None;
-                }
-                DeviceChange::Failed { device, reason } => {
-                    tracing::error!(device, "The interface is back, but: {reason}");
-                }
-                DeviceChange::Renamed { from, to, ifindex } => {
-                    tracing::info!(from, to, ifindex, "The interface was renamed");
-                    let old = self.snapshot.devices.entry(from).or_default();
-                    let (mode, tap) = (old.mode.take(), old.tap);
-                    let new = self.snapshot.devices.entry(to.clone()).or_default();
-                    *new = Device { mode, tap, ..*new };
-                    self.engine.set_interface(ifindex, &to);
-                    self.interfaces.insert(ifindex, to.into());
-                }
-            }
-        }
-        let attached = self.plane.attachments().count();
-        self.health
-            .set_attached(attached >= self.config.interfaces.len());
-        systemd::status(&stats::line(&self.snapshot, attached));
     }
 
     fn tell_stats(&mut self) {

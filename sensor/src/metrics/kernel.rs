@@ -234,7 +234,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "sensor_syn_guard_destinations",
         kind: Kind::Gauge,
-        help: "Destinations that the SYN guard watches, by state; 0 while no guard is on.",
+        help: "Destinations that the SYN guard watches, by state. Always 0: this release has no guard.",
         labels: &[
             DEVICE,
             Label {

@@ -1,3 +1,5 @@
+//! EVE JSON Lines in blocks of whole lines.
+
 use std::io;
 
 use super::Sink;

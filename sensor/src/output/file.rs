@@ -1,3 +1,5 @@
+//! A file of lines that rotates by size and age.
+
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},

@@ -1,3 +1,5 @@
+//! A bounded queue before a thread that writes: nothing waits for an output.
+
 use std::{
     io,
     sync::{
@@ -64,6 +66,7 @@ pub struct Queue {
     writer: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
     reopen: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Queue {
@@ -75,11 +78,13 @@ impl Queue {
         let (sender, receiver) = mpsc::sync_channel(capacity.max(1));
         let counters = Arc::new(Counters::default());
         let reopen = Arc::new(AtomicBool::new(false));
+        let closed = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             name: name.to_owned(),
             writer: EveWriter::new(sink),
             counters: Arc::clone(&counters),
             reopen: Arc::clone(&reopen),
+            closed: Arc::clone(&closed),
             reported: None,
         };
         let writer = thread::Builder::new()
@@ -90,6 +95,7 @@ impl Queue {
             writer: Some(writer),
             counters,
             reopen,
+            closed,
         })
     }
 
@@ -116,6 +122,12 @@ impl Queue {
         Arc::clone(&self.counters)
     }
 
+    /// Whether the reader of a pipe has gone: whatever is written from now on is lost.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Writes what is queued and ends the writer; so does dropping the queue.
     pub fn close(self) {
         drop(self);
@@ -138,6 +150,7 @@ struct Worker<S> {
     writer: EveWriter<S>,
     counters: Arc<Counters>,
     reopen: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
     /// When the failure that lasts was last reported.
     reported: Option<Instant>,
 }
@@ -179,7 +192,12 @@ impl<S: Sink> Worker<S> {
             .written
             .store(self.writer.written(), Ordering::Relaxed);
         lost.store(self.writer.lost(), Ordering::Relaxed);
-        if let Err(error) = outcome
+        if let Err(error) = &outcome
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            // As `| head` does: no failure, and nothing to report each minute.
+            self.closed.store(true, Ordering::Relaxed);
+        } else if let Err(error) = outcome
             && self.reported.is_none_or(|last| last.elapsed() >= REPORT)
         {
             let (name, lost) = (&self.name, self.writer.lost());

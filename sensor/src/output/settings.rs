@@ -1,3 +1,5 @@
+//! Configuration of the outputs.
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;

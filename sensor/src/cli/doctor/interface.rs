@@ -1,8 +1,9 @@
-//! One interface: driver, MTU, queues, offloads.
+//! One interface: whether it can be attached, driver, MTU, queues, offloads.
 
-use std::{fs, path::Path, thread};
+use std::{path::Path, thread};
 
 use super::{Finding, line, offload};
+use crate::bpf::{self, AttachError, DeviceFacts};
 
 /// Drivers known to run XDP natively (kernel documentation and sources).
 const NATIVE: &[&str] = &[
@@ -40,27 +41,39 @@ const LINEAR_MTU: u32 = 3498;
 pub(super) fn examine(name: &str) -> Vec<Finding> {
     let path = Path::new("/sys/class/net").join(name);
     let subject = |what: &str| format!("{name} {what}");
-    if name.contains('/') || !path.exists() {
-        return vec![Finding::failure(
-            subject("interface"),
-            "there is none of that name here",
-            "`ip link` lists them",
-        )];
-    }
-    let mut findings = vec![state(
-        &subject("state"),
-        line(path.join("operstate")).as_deref(),
-    )];
+    let (facts, refusal) = match bpf::inspect(name) {
+        Ok(inspected) => inspected,
+        Err(error) => return vec![refused(&subject("interface"), &error)],
+    };
+    let mut findings = vec![
+        attachable(&subject("interface"), &facts, refusal.as_ref()),
+        state(&subject("state"), line(path.join("operstate")).as_deref()),
+    ];
     let driver = offload::driver(name);
     findings.push(native(&subject("driver"), driver.as_deref()));
-    if let Some(mtu) = line(path.join("mtu")).and_then(|mtu| mtu.parse().ok()) {
-        findings.push(self::mtu(&subject("mtu"), mtu));
-    }
-    let queues = count(&path.join("queues"), "rx-");
+    findings.push(mtu(&subject("mtu"), facts.mtu));
+    let queues = facts.rx_queues as usize;
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     findings.push(self::queues(&subject("queues"), queues, cpus));
     findings.push(offloads(&subject("offloads"), name, offload::flags(name)));
     findings
+}
+
+/// The error's text names the remedy behind its last colon.
+fn refused(subject: &str, error: &AttachError) -> Finding {
+    let text = error.to_string();
+    let (found, remedy) = text.rsplit_once(": ").unwrap_or((&text, "see `ip link`"));
+    Finding::failure(subject, found, remedy)
+}
+
+fn attachable(subject: &str, facts: &DeviceFacts, refusal: Option<&AttachError>) -> Finding {
+    match refusal {
+        Some(error) => refused(subject, error),
+        None => {
+            let kind = facts.kind.as_deref().unwrap_or("hardware");
+            Finding::ok(subject, format!("{kind}, can be attached"))
+        }
+    }
 }
 
 fn state(subject: &str, state: Option<&str>) -> Finding {
@@ -126,13 +139,6 @@ fn offloads(subject: &str, name: &str, flags: Option<offload::Flags>) -> Finding
     Finding::warning(subject, wrong.join("; "), remedy + "`")
 }
 
-fn count(directory: &Path, prefix: &str) -> usize {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
-        .count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::Grade, *};
@@ -160,12 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn loopback_can_be_examined() {
+    fn loopback_is_examined_and_cannot_be_attached() {
         let findings = examine("lo");
-        assert!(
-            findings.iter().any(|finding| finding.subject == "lo mtu"),
-            "{findings:?}"
-        );
+        let find = |subject: &str| {
+            findings
+                .iter()
+                .find(|finding| finding.subject == subject)
+                .unwrap_or_else(|| panic!("{subject} in {findings:?}"))
+        };
+        assert_eq!(find("lo interface").grade, Grade::Failure);
+        assert_eq!(find("lo mtu").grade, Grade::Warning);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! What a session borrows from the engine for one packet.
+
 use crate::core::event::Event;
 use crate::core::limits::Limits;
 use crate::core::proto::{Context, FlowRef, Observer, Protocol, Recognised, Registry};
