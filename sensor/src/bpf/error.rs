@@ -146,7 +146,7 @@ pub enum AttachError {
     /// Tap mode would cut the host off.
     #[error(
         "`{device}` has addresses ({addresses}) and --tap drops everything that arrives there: \
-         choose the mirror port, or force it"
+         choose the mirror port, or allow it with --force"
     )]
     TapWithAddresses {
         /// The device.
