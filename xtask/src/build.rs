@@ -18,12 +18,6 @@ pub(crate) fn sensor() -> Result<PathBuf> {
     Ok(target_dir().join("release/sensor"))
 }
 
-/// Builds the product without optimisation, as the tests are, and returns the path of its binary.
-pub(crate) fn sensor_debug() -> Result<PathBuf> {
-    check(&mut cargo(["build", "--package", "sensor", "--locked"]))?;
-    Ok(target_dir().join("debug/sensor"))
-}
-
 /// Builds the lab's command (a binary of the tests' package) and returns its path.
 pub(crate) fn lab() -> Result<PathBuf> {
     of_tests("sensor-lab")

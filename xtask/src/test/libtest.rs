@@ -8,26 +8,57 @@ use std::sync::mpsc;
 use anyhow::{Context as _, Result, bail};
 
 use super::tally::Tally;
-use crate::command::{cargo, output, program};
+use crate::command::{cargo, output, program, root};
 
-/// Builds a test binary and returns its path, so that it can run as root without cargo.
-pub(crate) fn build(package: &str, test: &str) -> Result<PathBuf> {
+/// What one build of the workspace gave.
+pub(crate) struct Built {
+    /// The product, without optimisation.
+    pub(crate) sensor: PathBuf,
+    /// The test binary that crosses modules.
+    pub(crate) integration: PathBuf,
+    /// Test binaries of libraries and programs, each with its package's folder.
+    pub(crate) units: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Builds everything at once: package by package, cargo would resolve features anew and build
+/// most dependencies several times.
+///
+/// # Errors
+/// If something does not compile.
+pub(crate) fn build() -> Result<Built> {
     let text = output(&mut cargo([
-        "test",
-        "--package",
-        package,
-        "--test",
-        test,
+        "build",
+        "--workspace",
+        "--all-targets",
         "--locked",
-        "--no-run",
         "--message-format=json-render-diagnostics",
     ]))?;
-    text.lines()
+    let (mut sensor, mut integration, mut units) = (None, None, Vec::new());
+    for message in text
+        .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        // Cargo builds the package's programs for the test as well.
-        .filter(|message| message["target"]["name"] == test)
-        .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
-        .with_context(|| format!("cargo built no test binary {test}"))
+    {
+        let Some(executable) = message["executable"].as_str().map(PathBuf::from) else {
+            continue;
+        };
+        let target = message["target"]["name"].as_str().unwrap_or_default();
+        let is_test = message["profile"]["test"] == true;
+        match (target, is_test) {
+            ("sensor", false) => sensor = Some(executable),
+            ("it", true) => integration = Some(executable),
+            (_, true) => {
+                let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+                let folder = manifest.parent().unwrap_or(root()).to_owned();
+                units.push((executable, folder));
+            }
+            (_, false) => {}
+        }
+    }
+    Ok(Built {
+        sensor: sensor.context("cargo built no sensor")?,
+        integration: integration.context("cargo built no integration tests")?,
+        units,
+    })
 }
 
 /// Names of the tests within any of `modules`.

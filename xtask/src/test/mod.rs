@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{as_root, cargo, check, find, is_root, program, root};
-use crate::{build, ebpf, fuzz};
+use crate::{ebpf, fuzz};
 use tally::Tally;
 
 /// Modules of the integration tests that need the kernel: run as root, and only these.
@@ -61,26 +61,22 @@ fn checks(tally: &mut Tally) {
 
 /// Unit, property, integration and documentation tests.
 fn tests(filters: &[String], tally: &mut Tally) {
-    tally.tests("unit and documentation tests", |tally| {
-        let mut command = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
-        // The one integration binary runs below, in two parts.
-        command
-            .args(["--exclude", "sensor-tests", "--"])
-            .args(filters);
-        libtest::run(&mut command, tally)?;
-        let mut command = cargo([
-            "test",
-            "--package",
-            "sensor-tests",
-            "--lib",
-            "--locked",
-            "--",
-        ]);
+    let built = match libtest::build() {
+        Ok(built) => built,
+        Err(error) => return tally.fail("build", &format!("{error:#}")),
+    };
+    tally.tests("unit tests", |tally| {
+        for (binary, folder) in &built.units {
+            libtest::run(program(binary).current_dir(folder).args(filters), tally)?;
+        }
+        Ok(())
+    });
+    tally.tests("documentation tests", |tally| {
+        let mut command = cargo(["test", "--workspace", "--doc", "--locked", "--"]);
         libtest::run(command.args(filters), tally)
     });
     tally.tests("integration tests", |tally| {
-        let sensor = build::sensor_debug()?;
-        let binary = libtest::build("sensor-tests", "it")?;
+        let (sensor, binary) = (built.sensor, built.integration);
         let mut environment = vec![("SENSOR_BIN", sensor.into_os_string())];
         for key in ["SENSOR_CASES", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
             if let Some(value) = std::env::var_os(key) {
