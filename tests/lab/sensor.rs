@@ -164,7 +164,11 @@ impl Sensor {
     /// # Errors
     /// If there is no such sample.
     pub fn sum(&self, name: &str, labels: &[&str]) -> Result<f64> {
-        let (_, text) = self.web("/metrics")?;
+        // A loop that is busy with a generation answers 503 rather than with old values.
+        let text = until("a scrape", || match self.web("/metrics") {
+            Ok((200, text)) => Some(text),
+            _ => None,
+        })?;
         sum_samples(&text, name, labels)
             .with_context(|| format!("no sample of {name} with {labels:?}"))
     }

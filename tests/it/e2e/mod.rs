@@ -37,7 +37,7 @@ impl Scene {
     fn balance(&self) -> Balance {
         sensor_tests::until("a quiet moment", || {
             let kernel = self.lab.server.counters().expect("counters");
-            let sum = |name, direction: &str| self.sensor.sum(name, &[direction]).unwrap_or(0.0);
+            let sum = |name, direction: &str| self.sensor.sum(name, &[direction]).expect("a sum");
             let (ingress, egress) = ("direction=\"ingress\"", "direction=\"egress\"");
             let balance = Balance {
                 kernel,

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use anyhow::{Context as _, Result, bail};
 
 use super::tally::Tally;
-use crate::command::{cargo, output, program, root};
+use crate::command::{cargo, output, program};
 
 /// What one build of the workspace gave.
 pub(crate) struct Built {
@@ -48,7 +48,10 @@ pub(crate) fn build() -> Result<Built> {
             ("it", true) => integration = Some(executable),
             (_, true) => {
                 let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
-                let folder = manifest.parent().unwrap_or(root()).to_owned();
+                let folder = manifest
+                    .parent()
+                    .context("a manifest without folder")?
+                    .to_owned();
                 units.push((executable, folder));
             }
             (_, false) => {}
