@@ -6,8 +6,11 @@ use sensor_ebpf::abi::{Direction, FlowEntry, FlowKey, Totals, UNPARSED_REASONS, 
 use super::frames::{arp, ethernet, extended, tagged, tcp, tcp_flag, udp};
 use super::programs::{Programs, Setup, loaded};
 
-/// Receives the frames with a fresh object, and returns flows and totals that agree.
-fn received(frames: &[Vec<u8>]) -> Result<Option<(Vec<(FlowKey, FlowEntry)>, Totals)>> {
+/// Flows and totals that agree with one another.
+type Counted = (Vec<(FlowKey, FlowEntry)>, Totals);
+
+/// Receives the frames with a fresh object.
+fn received(frames: &[Vec<u8>]) -> Result<Option<Counted>> {
     let Some(programs) = loaded(Setup::default())? else {
         return Ok(None);
     };
@@ -17,7 +20,7 @@ fn received(frames: &[Vec<u8>]) -> Result<Option<(Vec<(FlowKey, FlowEntry)>, Tot
     finished(&programs, frames.len()).map(Some)
 }
 
-fn finished(programs: &Programs, frames: usize) -> Result<(Vec<(FlowKey, FlowEntry)>, Totals)> {
+fn finished(programs: &Programs, frames: usize) -> Result<Counted> {
     let totals = programs.balanced(1, Direction::Ingress)?;
     assert_eq!(totals.runs, frames as u64);
     Ok((programs.flows(1)?, totals))
@@ -88,7 +91,9 @@ fn what_is_not_ip_is_counted_as_such() -> Result<()> {
 fn tags_of_every_sort_are_part_of_the_key() -> Result<()> {
     use key_flags::{QINQ, VLAN};
     let whole = udp((1000, 7), 0);
-    let cases: [(&[(u16, u16)], [u16; 2], u16); 6] = [
+    /// Tags as ethertype and TCI; VLAN ids and flags of the key.
+    type Case<'a> = (&'a [(u16, u16)], [u16; 2], u16);
+    let cases: [Case<'_>; 6] = [
         (&[], [0, 0], 0),
         (&[(0x8100, 0xe007)], [7, 0], VLAN),
         (&[(0x8100, 0x6000)], [0, 0], VLAN),

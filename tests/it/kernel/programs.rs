@@ -268,9 +268,7 @@ impl Programs {
                 *to += from;
             }
         }
-        Ok(Totals::read_from_bytes(sum.as_bytes())
-            .ok()
-            .context("size")?)
+        Totals::read_from_bytes(sum.as_bytes()).ok().context("size")
     }
 
     /// Loopback's totals, which have to agree with its flows by the law of accounting, in packets
