@@ -72,7 +72,14 @@ fn build(work: &Path) -> Result<PathBuf> {
     // With a target named, build scripts and macros are not instrumented.
     let host = output(program("rustc").args(["--print", "host-tuple"]))?;
     let host = host.trim();
-    let mut command = cargo(["build", "--release", "--quiet", "--target", host]);
+    let mut command = cargo([
+        "build",
+        "--release",
+        "--quiet",
+        "--locked",
+        "--target",
+        host,
+    ]);
     command
         .arg("--manifest-path")
         .arg(root().join("tests/fuzz/Cargo.toml"))

@@ -1,9 +1,11 @@
 //! `cargo xtask run`: build as the invoking user, run as root.
 
-use anyhow::Result;
+use std::os::unix::process::CommandExt as _;
+
+use anyhow::{Context as _, Result};
 
 use crate::build;
-use crate::command::{as_root, check};
+use crate::command::as_root;
 
 /// Shows the sensor at work in the lab, or runs it with `args` on a real interface.
 pub(crate) fn run(seconds: Option<u64>, args: &[String]) -> Result<()> {
@@ -20,7 +22,7 @@ pub(crate) fn run(seconds: Option<u64>, args: &[String]) -> Result<()> {
     if let Some(seconds) = seconds {
         command.arg("--for").arg(seconds.to_string());
     }
-    // Ctrl-C reaches the child as well: it ends in order, and its status is ours.
-    ctrlc::set_handler(|| {})?;
-    check(&mut command)
+    // In our place: signals reach it, and its status is ours.
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {command:?}"))
 }

@@ -22,6 +22,9 @@ use crate::{
 /// Flows of one batched look-up; grows if a bucket of the kernel's table holds more.
 const BATCH: usize = 4096;
 
+/// Name for what the kernel counted on a device that nobody attached.
+pub const UNKNOWN_DEVICE: &str = "unknown";
+
 /// Both directions of a device.
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
@@ -279,7 +282,7 @@ impl Generations {
         let flows = self.sums[slot as usize][direction as usize];
         let difference = law::difference(&totals, &flows);
         Ok(DeviceTotals {
-            device: "unknown".into(),
+            device: UNKNOWN_DEVICE.into(),
             ifindex: 0,
             direction,
             totals,

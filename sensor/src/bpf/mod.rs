@@ -28,7 +28,7 @@ mod sys;
 
 pub use attach::{Attachment, DeviceChange, Egress, XdpMode};
 pub use error::{AttachError, GenerationError, LoadError, PlaneError};
-pub use generation::{DeviceTotals, FlowSums, Generation};
+pub use generation::{DeviceTotals, FlowSums, Generation, UNKNOWN_DEVICE};
 pub use inspect::{DeviceFacts, inspect};
 pub use options::{AttachOptions, EgressOption, Grace, LoadOptions, ModeOption};
 pub use plane::{DataPlane, LoadedProgram, Polled, ProgramStats};

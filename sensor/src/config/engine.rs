@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::core::limits::{FlowTimeouts, Limits, Timeouts};
+use crate::core::{
+    engine::EngineConfig,
+    limits::{FlowTimeouts, Limits, Timeouts},
+    proto,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -93,26 +97,27 @@ impl Quiet {
 }
 
 impl Engine {
-    /// As the engine takes them; what has no key keeps its default.
+    /// As the engine takes it, with every protocol; what has no key keeps its default.
     #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            flows: self.flows,
-            reassembly_bytes: self.reassembly_bytes,
-            stream_bytes: self.stream_bytes,
-            fragment_bytes: self.fragment_bytes,
-            ..Limits::default()
-        }
-    }
-
-    #[must_use]
-    pub fn timeouts(&self) -> Timeouts {
-        Timeouts {
-            tcp: self.timeout.tcp.nanoseconds(),
-            udp: self.timeout.udp.nanoseconds(),
-            icmp: self.timeout.icmp.nanoseconds(),
-            other: self.timeout.other.nanoseconds(),
-            ..Timeouts::default()
+    pub fn with_seed(&self, seed: u64) -> EngineConfig {
+        EngineConfig {
+            seed,
+            limits: Limits {
+                flows: self.flows,
+                reassembly_bytes: self.reassembly_bytes,
+                stream_bytes: self.stream_bytes,
+                fragment_bytes: self.fragment_bytes,
+                ..Limits::default()
+            },
+            timeouts: Timeouts {
+                tcp: self.timeout.tcp.nanoseconds(),
+                udp: self.timeout.udp.nanoseconds(),
+                icmp: self.timeout.icmp.nanoseconds(),
+                other: self.timeout.other.nanoseconds(),
+                ..Timeouts::default()
+            },
+            midstream: self.midstream,
+            registry: proto::standard(),
         }
     }
 }

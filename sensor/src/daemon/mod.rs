@@ -156,7 +156,7 @@ pub fn run(
     systemd::stopping();
     drop(entered);
     // A client that is still connected must not hold up the exit.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         bpf::XdpMode,
-        metrics::{Device, Output, Values},
+        metrics::{Device, Values},
     };
 
     fn filled() -> Snapshot {
@@ -153,7 +153,6 @@ mod tests {
             ..Device::default()
         };
         snapshot.devices.insert("eth0".to_owned(), device);
-        snapshot.outputs.insert("eve_file", Output::default());
         snapshot
     }
 
@@ -169,8 +168,8 @@ mod tests {
                 let Values::OneOf(values) = label.values else {
                     continue;
                 };
-                // Of these, only those in force are shown.
-                if matches!(label.name, "mode" | "output") {
+                // Only the one in force is shown.
+                if label.name == "mode" {
                     continue;
                 }
                 for value in values {

@@ -2,6 +2,8 @@
 
 use sensor_ebpf::abi::{PROTOCOL_CLASSES, UNPARSED_REASONS};
 
+use crate::bpf::UNKNOWN_DEVICE;
+
 use super::{
     Device, Flowed, Snapshot,
     table::{DEVICE, Kind, Label, Metric, Samples, Values},
@@ -57,7 +59,13 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         help: "1 while the interface is attached, 0 while it is gone and waited for.",
         labels: &[DEVICE],
-        read: Some(|s, out| per_device(s, out, |device| u64::from(device.mode.is_some()))),
+        read: Some(|snapshot, out| {
+            for (name, device) in &snapshot.devices {
+                if !device.renamed && name != UNKNOWN_DEVICE {
+                    out.add(&[name], u64::from(device.mode.is_some()));
+                }
+            }
+        }),
     },
     Metric {
         name: "sensor_xdp_packets_total",

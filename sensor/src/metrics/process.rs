@@ -2,9 +2,11 @@
 
 use super::table::{Kind, Label, Metric, Values};
 
+const OUTPUTS: [&str; 2] = ["eve_file", "eve_stdout"];
+
 const OUTPUT: Label = Label {
     name: "output",
-    values: Values::OneOf(&["eve_file", "eve_stdout"]),
+    values: Values::OneOf(&OUTPUTS),
 };
 
 /// The only histogram: observed by the live loop, not read from a snapshot.
@@ -45,7 +47,8 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Events that an output has taken and written.",
         labels: &[OUTPUT],
         read: Some(|snapshot, out| {
-            for (name, output) in &snapshot.outputs {
+            for name in OUTPUTS {
+                let output = snapshot.outputs.get(name).copied().unwrap_or_default();
                 out.add(&[name], output.events);
             }
         }),
@@ -63,7 +66,8 @@ pub(super) const METRICS: &[Metric] = &[
             },
         ],
         read: Some(|snapshot, out| {
-            for (name, output) in &snapshot.outputs {
+            for name in OUTPUTS {
+                let output = snapshot.outputs.get(name).copied().unwrap_or_default();
                 out.add(&[name, "queue_full"], output.dropped_queue_full);
                 out.add(&[name, "write_error"], output.dropped_write_error);
             }

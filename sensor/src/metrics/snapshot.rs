@@ -39,6 +39,8 @@ pub struct Snapshot {
 pub struct Device {
     /// Where XDP runs, while it is attached.
     pub mode: Option<XdpMode>,
+    /// Not a device to wait for: it has another name now.
+    pub renamed: bool,
     /// Mirror port: what the programs drop, they drop for that reason.
     pub tap: bool,
     pub ingress: Flowed,

@@ -21,7 +21,12 @@ pub struct RotatingFile {
     max_size: Option<u64>,
     max_age: Option<Duration>,
     keep: u32,
+    /// When to try again after a rotation that failed.
+    retry: Option<Instant>,
 }
+
+/// Between attempts to rotate.
+const RETRY: Duration = Duration::from_secs(60);
 
 impl RotatingFile {
     /// Opens `path` to append to it, by what `settings` say about rotation.
@@ -39,6 +44,7 @@ impl RotatingFile {
             max_age: (settings.rotate_seconds > 0)
                 .then_some(Duration::from_secs(settings.rotate_seconds)),
             keep: settings.keep,
+            retry: None,
         })
     }
 
@@ -47,11 +53,15 @@ impl RotatingFile {
             .max_size
             .is_some_and(|max| self.size.saturating_add(more) > max);
         let old = self.max_age.is_some_and(|max| self.opened.elapsed() >= max);
-        self.size > 0 && (full || old)
+        let waits = self.retry.is_some_and(|retry| Instant::now() < retry);
+        self.size > 0 && (full || old) && !waits
     }
 
+    /// Whatever fails, the open file can be written on.
     fn rotate(&mut self) -> io::Result<()> {
-        if self.keep == 0 {
+        if !self.path.exists() {
+            // Moved already, by us before opening failed or by others: there is nothing to shift.
+        } else if self.keep == 0 {
             remove(&self.path)?;
         } else {
             remove(&self.numbered(self.keep))?;
@@ -73,8 +83,14 @@ impl RotatingFile {
 impl Sink for RotatingFile {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
-        if self.is_due(length) {
-            self.rotate()?;
+        if self.is_due(length)
+            && let Err(error) = self.rotate()
+        {
+            tracing::error!(
+                "{} is not rotated, and written on: {error}",
+                self.path.display()
+            );
+            self.retry = Some(Instant::now() + RETRY);
         }
         if let Err(error) = self.file.write_all(lines) {
             // A full disk takes half a line: take it back, so that the next line is a line.
@@ -88,6 +104,7 @@ impl Sink for RotatingFile {
     fn reopen(&mut self) -> io::Result<()> {
         (self.file, self.size) = open(&self.path)?;
         self.opened = Instant::now();
+        self.retry = None;
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ fn unit_is_valid_for_systemd() {
         .arg(&unit)
         .output();
     let Ok(output) = output else {
-        eprintln!("skipped: no systemd-analyze here (Debian package `systemd`)");
+        sensor_tests::skip("no systemd-analyze here (Debian package `systemd`)");
         return;
     };
     // The binary need not be installed here; everything else has to be right.
@@ -90,4 +90,14 @@ fn unit_is_valid_for_systemd() {
         .filter(|line| line.contains("sensor.service") && !line.contains("is not executable"))
         .collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+
+    // Filters add up in order, and @privileged takes bpf away.
+    let text = fs::read_to_string(&unit).unwrap();
+    let filters: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="))
+        .collect();
+    let allowed = filters.iter().rposition(|filter| filter.starts_with("bpf"));
+    let denied = filters.iter().rposition(|filter| filter.starts_with('~'));
+    assert!(allowed > denied, "{filters:?}");
 }

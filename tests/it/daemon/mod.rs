@@ -41,7 +41,7 @@ fn promtool(arguments: &[&str], input: &str) -> Option<Output> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        eprintln!("skipped: no promtool here (Debian package `prometheus`)");
+        sensor_tests::skip("no promtool here (Debian package `prometheus`)");
         return None;
     };
     child

@@ -53,3 +53,24 @@ fn events_of(name: &str) -> String {
     assert!(error.is_none(), "{name}: {error:?}");
     lines
 }
+
+/// The configuration holds for captures as for live traffic.
+#[test]
+fn a_configured_bound_shows() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("sensor.toml");
+    std::fs::write(&config, "[engine]\nflows = 1\n")?;
+    let forced = |config: &Path| -> anyhow::Result<usize> {
+        let output = std::process::Command::new(sensor_tests::sensor_binary())
+            .args(["read", "--json", "-c"])
+            .args([config, &capture("dns.pcap")])
+            .output()?;
+        assert!(output.status.success(), "{output:?}");
+        let lines = String::from_utf8(output.stdout)?;
+        Ok(lines.matches(r#""reason":"forced""#).count())
+    };
+    assert!(forced(&config)? > 0);
+    std::fs::write(&config, "")?;
+    assert_eq!(forced(&config)?, 0);
+    Ok(())
+}

@@ -54,9 +54,7 @@ impl Setup {
 
 /// The object under test, or `None` (with a line on stderr) for whom cannot load programs.
 pub(super) fn loaded(setup: Setup) -> Result<Option<Programs>> {
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: needs root");
+    if !sensor_tests::root_or_skip() {
         return Ok(None);
     }
     Programs::load(setup).map(Some)

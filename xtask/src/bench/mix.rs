@@ -41,6 +41,7 @@ pub(super) fn maker() -> Result<Command> {
         "build",
         "--release",
         "--quiet",
+        "--locked",
         "-p",
         "sensor-tests",
         "--bin",

@@ -15,13 +15,7 @@ use anyhow::Context;
 
 use self::{progress::Progress, summary::Summary};
 use crate::{
-    core::{
-        engine::{Engine, EngineConfig},
-        event::Event,
-        proto,
-        stats::Stats,
-        time::Timestamp,
-    },
+    core::{engine::Engine, event::Event, stats::Stats, time::Timestamp},
     output::{EveWriter, Stream},
     source::capture::{CaptureError, CaptureStats, Reader},
 };
@@ -47,16 +41,17 @@ pub(super) struct ReadArgs {
 /// If the configuration is wrong or stdout cannot be written. A broken capture is no error
 /// here: what was read is reported first, then the break, on stderr.
 pub(super) fn run(args: &ReadArgs) -> anyhow::Result<ExitCode> {
-    // Nothing in it changes what is read yet, but a wrong file is told here as everywhere.
-    super::config::load(args.config.as_deref(), &[])?;
+    let config = super::config::load(args.config.as_deref(), &[])?.config;
+    // A fixed seed: the same file gives the same bytes.
+    let engine = Engine::new(config.engine.with_seed(0));
     let breaks = if args.json {
         let mut writer = EveWriter::new(Stream::new(io::stdout()));
-        let reading = read(&args.files, &mut |event| writer.write(event))?;
+        let reading = read(engine, &args.files, &mut |event| writer.write(event))?;
         writer.flush().context("stdout")?;
         reading.breaks
     } else {
         let mut summary = Summary::default();
-        let reading = read(&args.files, &mut |event| {
+        let reading = read(engine, &args.files, &mut |event| {
             summary.add(event);
             Ok(())
         })?;
@@ -89,13 +84,10 @@ struct Reading {
 
 /// Runs all files through one engine.
 fn read(
+    mut engine: Engine,
     files: &[PathBuf],
     emit: &mut dyn FnMut(&Event) -> io::Result<()>,
 ) -> anyhow::Result<Reading> {
-    let mut engine = Engine::new(EngineConfig {
-        registry: proto::standard(),
-        ..EngineConfig::default()
-    });
     let mut reading = Reading::default();
     // Nothing can fail on the engine's side of the border: the first error is kept aside and
     // ends reading.

@@ -57,8 +57,14 @@ impl Live {
                     tracing::info!(from, to, ifindex, "The interface was renamed");
                     let old = self.snapshot.devices.entry(from).or_default();
                     let (mode, tap) = (old.mode.take(), old.tap);
+                    old.renamed = true;
                     let new = self.snapshot.devices.entry(to.clone()).or_default();
-                    *new = Device { mode, tap, ..*new };
+                    *new = Device {
+                        mode,
+                        tap,
+                        renamed: false,
+                        ..*new
+                    };
                     self.engine.set_interface(ifindex, &to);
                     self.interfaces.insert(ifindex, to.into());
                 }

@@ -22,13 +22,7 @@ use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
 use crate::{
     bpf::{AttachOptions, DataPlane, PlaneError},
     config::{Config, Sampling},
-    core::{
-        detect::syn_flood::SynFlood,
-        engine::{Engine, EngineConfig},
-        event::Event,
-        proto,
-        time::Timestamp,
-    },
+    core::{detect::syn_flood::SynFlood, engine::Engine, event::Event, time::Timestamp},
     metrics::{Batches, Dissected, Exporter, Health, Snapshot},
     source::live::{Clock, Options, Source, monotonic_ns},
 };
@@ -126,13 +120,8 @@ impl Live {
             inbox,
         } = parts;
         let clock = Clock::start();
-        let engine = Engine::new(EngineConfig {
-            seed: RandomState::new().hash_one(std::process::id()),
-            limits: config.engine.limits(),
-            timeouts: config.engine.timeouts(),
-            midstream: config.engine.midstream,
-            registry: proto::standard(),
-        });
+        let seed = RandomState::new().hash_one(std::process::id());
+        let engine = Engine::new(config.engine.with_seed(seed));
         let now = Instant::now();
         let mut live = Self {
             batches: exporter.batches(),
@@ -318,6 +307,11 @@ impl Live {
             self.plane.detach(&device);
         }
         self.health.set_attached(false);
+        // The samples of the generation before come before its drain.
+        let begun = Instant::now();
+        while self.pending.is_some() && begun.elapsed() < SECOND && self.plane.wait(WAIT).is_ok() {
+            self.read_samples();
+        }
         self.close_generation();
         loop {
             self.read_samples();
@@ -332,8 +326,10 @@ impl Live {
         self.deliver();
         let taker = &mut self.taker;
         self.engine.finish(&mut |event| taker.take(event));
-        self.tell_stats();
         self.publish();
+        if self.config.stats.interval_seconds > 0 {
+            self.tell_stats();
+        }
         tracing::info!("Detached; {}", stats::line(&self.snapshot, 0));
         // Dropping the outputs writes what is queued.
     }

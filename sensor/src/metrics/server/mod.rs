@@ -106,7 +106,13 @@ impl Server {
         });
         let mut servers = JoinSet::new();
         for listener in self.0 {
-            let router = router.clone();
+            // People look from this host; others may scrape.
+            let is_local = listener.local_addr().is_ok_and(|at| at.ip().is_loopback());
+            let router = if is_local {
+                router.clone().route("/", get(landing))
+            } else {
+                router.clone()
+            };
             // `axum::serve` never returns an error: it sleeps over those of `accept`.
             servers.spawn(async move { axum::serve(Limited::new(listener), router).await });
         }
@@ -116,7 +122,6 @@ impl Server {
 
 fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(landing))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

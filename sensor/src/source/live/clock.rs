@@ -115,7 +115,7 @@ impl Segment {
 /// The one mapping of kernel time to wall time. See the [module](self) for how steps are followed.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// Oldest first, never empty.
+    /// Older ones that are still asked for, oldest first.
     segments: VecDeque<Segment>,
     newest: Segment,
     steps: u64,
