@@ -54,23 +54,24 @@ fn events_of(name: &str) -> String {
     lines
 }
 
-/// The configuration holds for captures as for live traffic.
+/// The configuration holds for captures as for live traffic: with a second's patience, the flows of
+/// the first capture end before the second one begins, some seconds later.
 #[test]
-fn a_configured_bound_shows() -> anyhow::Result<()> {
+fn configured_timeouts_end_flows_of_captures() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("sensor.toml");
-    std::fs::write(&config, "[engine]\nflows = 1\n")?;
-    let forced = |config: &Path| -> anyhow::Result<usize> {
+    let timed_out = |text: &str| -> anyhow::Result<usize> {
+        std::fs::write(&config, text)?;
         let output = std::process::Command::new(sensor_tests::sensor_binary())
             .args(["read", "--json", "-c"])
-            .args([config, &capture("dns.pcap")])
+            .args([&config, &capture("dns.pcap"), &capture("tls13.pcap")])
             .output()?;
         assert!(output.status.success(), "{output:?}");
         let lines = String::from_utf8(output.stdout)?;
-        Ok(lines.matches(r#""reason":"forced""#).count())
+        Ok(lines.matches(r#""reason":"timeout""#).count())
     };
-    assert!(forced(&config)? > 0);
-    std::fs::write(&config, "")?;
-    assert_eq!(forced(&config)?, 0);
+    assert_eq!(timed_out("")?, 0);
+    let impatient = "[engine.timeout]\nudp = { new = 1, established = 1, closed = 1 }\n";
+    assert_eq!(timed_out(impatient)?, 5);
     Ok(())
 }
