@@ -160,15 +160,19 @@ mod tests {
     fn the_youngest_files_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("eve.json");
-        let mut file = RotatingFile::open(&path, &settings(10, 2)).unwrap();
+        let mut file = RotatingFile::open(&path, &settings(10, 3)).unwrap();
         for number in 0..6 {
             file.append(format!("line {number}\n").as_bytes()).unwrap();
         }
         assert_eq!(
             names(folder.path()),
-            ["eve.json", "eve.json.1", "eve.json.2"]
+            ["eve.json", "eve.json.1", "eve.json.2", "eve.json.3"]
         );
         assert_eq!(fs::read(&path).unwrap(), b"line 5\n");
+        assert_eq!(
+            fs::read(folder.path().join("eve.json.3")).unwrap(),
+            b"line 2\n"
+        );
         assert_eq!(
             fs::read(folder.path().join("eve.json.1")).unwrap(),
             b"line 4\n"
