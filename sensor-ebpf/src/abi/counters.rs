@@ -59,6 +59,44 @@ pub const UNPARSED_REASONS: [&str; 6] = [
     "unknown_device",
 ];
 
+/// Why a packet was dropped, by [`Totals::dropped_by`], or would have been, by
+/// [`Totals::would_drop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DropReason {
+    /// Mirror port: every frame is dropped once it is counted.
+    Tap = 0,
+    /// The source address stands on the block list.
+    BlockAddress = 1,
+    /// The source address lies in a prefix on the block list.
+    BlockPrefix = 2,
+    /// The destination port stands on the block list.
+    BlockPort = 3,
+    /// First SYN of an unknown client, whose retransmission will be admitted.
+    FirstSyn = 4,
+    /// The source sends more SYNs than it may.
+    SourceRate = 5,
+    /// The destination under attack gets more SYNs than it may.
+    DestinationRate = 6,
+    /// A cookie was due, and no more SYN-ACKs may be sent.
+    SynAckRate = 7,
+    /// Segment to a destination under attack that belongs to no connection.
+    OutOfState = 8,
+}
+
+/// Label values, in the order of [`DropReason`].
+pub const DROP_REASONS: [&str; 9] = [
+    "tap",
+    "block_address",
+    "block_prefix",
+    "block_port",
+    "first_syn",
+    "source_rate",
+    "destination_rate",
+    "synack_rate",
+    "out_of_state",
+];
+
 /// Per CPU, generation, device and direction. The terms of the law of accounting:
 /// `runs = Σ flow entries' packets + Σ overflow + non_ip + Σ unparsed + suppressed`.
 #[derive(
@@ -73,7 +111,8 @@ pub struct Totals {
     /// Frames that are not IP.
     pub non_ip: u64,
     pub non_ip_bytes: u64,
-    /// Packets taken or suppressed by guard and lists, which make no flow entry.
+    /// Packets that guard or lists keep out of the flow table: all that they drop or answer, and
+    /// bare SYNs that pass to a destination under attack.
     pub suppressed: u64,
     pub suppressed_bytes: u64,
     /// TCP segments with SYN and without ACK.
@@ -93,6 +132,14 @@ pub struct Totals {
     pub dropped_bytes: u64,
     pub transmitted: u64,
     pub transmitted_bytes: u64,
+    /// Dropped packets by [`DropReason`]; they add up to `dropped`.
+    pub dropped_by: [u64; 9],
+    /// Packets that passed and that a dry run or the guard's monitor mode would have dropped.
+    pub would_drop: [u64; 9],
+    /// Packets that passed and that the guard's monitor mode would have answered by a cookie.
+    pub would_transmit: u64,
+    /// SYN cookies sent.
+    pub syncookies: u64,
 }
 
 impl Totals {

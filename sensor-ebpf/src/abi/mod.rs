@@ -9,10 +9,13 @@ mod flow;
 mod sample;
 mod settings;
 
-pub use counters::{PROTOCOL_CLASSES, ProtocolClass, Totals, UNPARSED_REASONS, UnparsedReason};
+pub use counters::{
+    DROP_REASONS, DropReason, PROTOCOL_CLASSES, ProtocolClass, Totals, UNPARSED_REASONS,
+    UnparsedReason,
+};
 pub use flow::{Direction, FlowEntry, FlowKey, key_flags};
 pub use sample::{SAMPLE_SIZES, SampleClass, SampleHeader, SampleLoss};
-pub use settings::{FilterPrefix, Settings, mode};
+pub use settings::{FilterPrefix, GuardMode, Settings, mode};
 
 /// Version of every layout in this module, stored in the manifest of the BPF object.
 pub const VERSION: u32 = 1;

@@ -12,6 +12,21 @@ pub mod mode {
     pub const FILTER_ADDRESSES: u32 = 8;
     /// Sample only packets from or to a port in `FILTER_PORTS`.
     pub const FILTER_PORTS: u32 = 16;
+    /// The kill switch: lists and guard are not asked, every frame passes, also on a mirror port.
+    pub const PASS_ALL: u32 = 32;
+}
+
+/// What the SYN-flood guard may do: [`Settings::guard`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum GuardMode {
+    /// Nothing; SYNs are not even watched.
+    #[default]
+    Off = 0,
+    /// Watches, and counts what it would have done.
+    Monitor = 1,
+    /// Defends.
+    Mitigate = 2,
 }
 
 /// What user space can change at run time, without detaching.
@@ -28,6 +43,13 @@ pub struct Settings {
     pub rest_below: u32,
     /// Samples per CPU, class (`SampleClass`) and 10 ms.
     pub budget: [u32; 5],
+    /// Moves with every change of the allow and block lists; 0 while all of them are empty.
+    pub lists_generation: u32,
+    /// A [`GuardMode`].
+    pub guard: u32,
+    /// Entries of `DESTINATIONS`: 0 spares every SYN the look-up.
+    pub destinations: u32,
+    pub _pad: u32,
 }
 
 impl Settings {

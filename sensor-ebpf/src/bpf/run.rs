@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use sensor_ebpf::{
-    abi::{DEVICES_SIZE, Direction, FlowKey, Settings, Totals, UnparsedReason, totals_index},
+    abi::{DEVICES_SIZE, Direction, DropReason, FlowKey, Settings, Totals, UnparsedReason, totals_index},
     parse::{Headers, Unkeyed},
 };
 
@@ -84,6 +84,16 @@ impl Run {
         };
         let entry = count::flow(self, key, headers.tcp_flags);
         sample::of_flow(self, key, headers.tcp_flags, entry)
+    }
+
+    /// Counts a packet that the program drops.
+    #[inline(always)]
+    pub(super) fn dropped(&mut self, reason: DropReason) {
+        self.totals.dropped += self.packets;
+        self.totals.dropped_bytes += self.bytes;
+        if let Some(packets) = self.totals.dropped_by.get_mut(reason as usize) {
+            *packets += self.packets;
+        }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use sensor_ebpf::{
-    abi::{Direction, FlowKey, mode},
+    abi::{Direction, DropReason, FlowKey, mode},
     parse::{self, Origin, Pointers},
 };
 
@@ -58,9 +58,8 @@ fn ingress(ctx: &XdpContext, bytes: u64) -> u32 {
             },
         );
     }
-    if run.settings.mode & mode::TAP != 0 {
-        run.totals.dropped += 1;
-        run.totals.dropped_bytes += bytes;
+    if run.settings.mode & (mode::TAP | mode::PASS_ALL) == mode::TAP {
+        run.dropped(DropReason::Tap);
         return XDP_DROP;
     }
     XDP_PASS

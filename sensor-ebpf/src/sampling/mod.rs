@@ -2,9 +2,10 @@
 
 use crate::abi::{FlowKey, SampleClass, Settings, mode};
 
-/// What is remembered of a flow's sampling beyond a generation: the value of `FLOW_STATE` and of
-/// `FlowEntry::state`. The low half counts the packets sampled so far, saturating; the high half
-/// is user space's [`Verdict`].
+/// What is remembered of a flow beyond a generation: the value of `FLOW_STATE` and of
+/// `FlowEntry::state`. The low 24 bits count the packets sampled so far, saturating; the next 8
+/// are user space's [`Verdict`]; the high half is the generation of the lists that let the flow
+/// pass (`Settings::lists_generation`), or 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State(pub u64);
 
@@ -24,20 +25,20 @@ impl State {
     /// The state that carries a verdict and no history.
     #[must_use]
     pub const fn of(verdict: Verdict) -> Self {
-        Self((verdict as u64) << 32)
+        Self((verdict as u64) << VERDICT_SHIFT)
     }
 
     /// Packets sampled so far, saturating.
     #[must_use]
     #[inline(always)]
     pub const fn sampled(self) -> u32 {
-        self.0 as u32
+        self.0 as u32 & MAX_SAMPLED
     }
 
     #[must_use]
     #[inline(always)]
     pub const fn verdict(self) -> Verdict {
-        match self.0 >> 32 {
+        match self.0 as u32 >> VERDICT_SHIFT {
             1 => Verdict::Enough,
             2 => Verdict::More,
             _ => Verdict::Default,
@@ -48,7 +49,7 @@ impl State {
     #[must_use]
     #[inline(always)]
     pub const fn after_sample(self) -> Self {
-        if self.sampled() == u32::MAX {
+        if self.sampled() == MAX_SAMPLED {
             self
         } else {
             Self(self.0 + 1)
@@ -59,9 +60,27 @@ impl State {
     #[must_use]
     #[inline(always)]
     pub const fn with_verdict_of(self, other: Self) -> Self {
-        Self((self.0 & 0xffff_ffff) | (other.0 & !0xffff_ffff))
+        Self((self.0 & !VERDICT_MASK) | (other.0 & VERDICT_MASK))
+    }
+
+    /// The generation of the lists that let the flow pass for good; 0 if none has.
+    #[must_use]
+    #[inline(always)]
+    pub const fn passed_lists(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// This state after the lists of a generation let the flow pass.
+    #[must_use]
+    #[inline(always)]
+    pub const fn after_lists(self, generation: u32) -> Self {
+        Self((self.0 & 0xffff_ffff) | (generation as u64) << 32)
     }
 }
+
+const VERDICT_SHIFT: u32 = 24;
+const VERDICT_MASK: u64 = 0xff00_0000;
+const MAX_SAMPLED: u32 = 0x00ff_ffff;
 
 /// Decides whether a packet is wanted, and why.
 ///

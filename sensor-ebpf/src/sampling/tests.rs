@@ -81,7 +81,7 @@ fn one_in_m_of_the_rest_is_taken_evenly() {
 
 #[test]
 fn a_state_counts_up_to_its_limit_and_keeps_its_verdict() {
-    let full = State(u64::from(u32::MAX));
+    let full = State(u64::from(MAX_SAMPLED));
     assert_eq!(full.after_sample(), full);
     let state = State(5).with_verdict_of(State::of(Verdict::Enough));
     assert_eq!((state.sampled(), state.verdict()), (5, Verdict::Enough));

@@ -44,6 +44,10 @@ pub(super) fn sum(cpus: &[Totals]) -> Totals {
             dropped_bytes,
             transmitted,
             transmitted_bytes,
+            dropped_by,
+            would_drop,
+            would_transmit,
+            syncookies,
         } = cpu;
         for (to, from) in [
             (&mut sum.runs, runs),
@@ -58,6 +62,8 @@ pub(super) fn sum(cpus: &[Totals]) -> Totals {
             (&mut sum.dropped_bytes, dropped_bytes),
             (&mut sum.transmitted, transmitted),
             (&mut sum.transmitted_bytes, transmitted_bytes),
+            (&mut sum.would_transmit, would_transmit),
+            (&mut sum.syncookies, syncookies),
         ] {
             *to += from;
         }
@@ -66,6 +72,8 @@ pub(super) fn sum(cpus: &[Totals]) -> Totals {
         add_each(&mut sum.overflow_bytes, overflow_bytes);
         add_each(&mut sum.unparsed, unparsed);
         add_each(&mut sum.unparsed_bytes, unparsed_bytes);
+        add_each(&mut sum.dropped_by, dropped_by);
+        add_each(&mut sum.would_drop, would_drop);
     }
     sum
 }

@@ -164,13 +164,18 @@ impl DataPlane {
         follow(&mut self.attached, programs, slots, epoch)
     }
 
-    /// Puts new settings into force, without detaching. The bit [`mode::TAP`] is kept as the
-    /// attachments need it, whatever `settings` says.
+    /// Puts new settings of the sampling into force, without detaching. What attachments, guard and
+    /// lists own of the settings is kept, whatever `settings` says.
     ///
     /// # Errors
     /// [`PlaneError`] if the kernel refuses the update.
     pub fn apply(&mut self, settings: &Settings) -> Result<(), PlaneError> {
-        self.settings = *settings;
+        self.settings = Settings {
+            lists_generation: self.settings.lists_generation,
+            guard: self.settings.guard,
+            destinations: self.settings.destinations,
+            ..*settings
+        };
         let tap = self.attached.iter().any(|attached| attached.attachment.tap);
         self.write_settings(tap).map_err(failed("settings"))
     }

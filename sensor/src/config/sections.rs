@@ -94,6 +94,7 @@ impl Sampling {
             first_packets: self.first_packets,
             rest_below: Settings::rest_below(self.one_in),
             budget: [first, dns, control, rest, full],
+            ..Settings::default()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Metrics of the data plane: what the kernel counted.
 
-use sensor_ebpf::abi::{PROTOCOL_CLASSES, UNPARSED_REASONS};
+use sensor_ebpf::abi::{DROP_REASONS, PROTOCOL_CLASSES, UNPARSED_REASONS};
 
 use crate::bpf::UNKNOWN_DEVICE;
 
@@ -99,18 +99,20 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_xdp_dropped_packets_total",
         kind: Kind::Counter,
         help: "Packets that the XDP program dropped, by reason; tap: the interface is a mirror \
-               port, where every frame is dropped once it is counted.",
+               port, where every frame is dropped once it is counted; block_...: the block list; \
+               the rest: the SYN-flood guard.",
         labels: &[
             DEVICE,
             Label {
                 name: "reason",
-                values: Values::OneOf(&["tap"]),
+                values: Values::OneOf(&DROP_REASONS),
             },
         ],
-        // Nothing else drops: a new reason has to come with a counter of its own.
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {
-                out.add(&[name, "tap"], device.ingress.totals.dropped);
+                for (reason, packets) in DROP_REASONS.iter().zip(device.ingress.totals.dropped_by) {
+                    out.add(&[name, reason], packets);
+                }
             }
         }),
     },
@@ -236,8 +238,7 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         help: "SYN-ACKs that the XDP program answered SYNs with.",
         labels: &[DEVICE],
-        // XDP_TX has no other use.
-        read: Some(|s, out| per_device(s, out, |device| device.ingress.totals.transmitted)),
+        read: Some(|s, out| per_device(s, out, |device| device.ingress.totals.syncookies)),
     },
     Metric {
         name: "sensor_syn_guard_destinations",
