@@ -5,7 +5,7 @@ use sensor_ebpf::abi::{FlowEntry, FlowKey, ProtocolClass};
 
 use super::{
     atomic,
-    maps::{FLOW_STATE, FLOWS_0, FLOWS_1},
+    maps::{FLOWS_0, FLOWS_1},
     run::Run,
 };
 
@@ -28,63 +28,12 @@ mod flag {
     pub(super) const ACK: u8 = 0x10;
 }
 
-/// Counts the packet into its flow's entry, or as overflow.
+/// The flow's entry in this generation, if it has met the flow.
 ///
 /// The program never deletes an entry, and user space clears a table only when no program can
 /// hold a pointer into it: the entry stays valid for as long as this run lasts.
 #[inline(always)]
-pub(super) fn flow(run: &mut Run, key: &FlowKey, tcp_flags: u8) -> Option<Counted> {
-    let now = run.now_ns();
-    let is_open = tcp_flags & (flag::SYN | flag::ACK) == flag::SYN;
-    if is_open {
-        run.totals.syn += run.packets;
-    }
-    let entry = match lookup(run.epoch, key) {
-        Some(entry) => entry,
-        None => match insert(run, key, now) {
-            Some(entry) => entry,
-            None => {
-                let class = ProtocolClass::of(key.protocol) as usize;
-                if let Some(packets) = run.totals.overflow.get_mut(class)
-                    && let Some(bytes) = run.totals.overflow_bytes.get_mut(class)
-                {
-                    *packets += run.packets;
-                    *bytes += run.bytes;
-                }
-                return None;
-            }
-        },
-    };
-    // SAFETY: `entry` points to a live map value; fields are changed atomically, or written by
-    // plain stores of which any may win.
-    unsafe {
-        let number = atomic::fetch_add(&raw mut (*entry).packets, run.packets) + 1;
-        atomic::add(&raw mut (*entry).bytes, run.bytes);
-        (&raw mut (*entry).last_ns).write_volatile(now);
-        let flags = u64::from(tcp_flags);
-        if (*entry).tcp_flags & flags != flags {
-            atomic::or(&raw mut (*entry).tcp_flags, flags);
-        }
-        if tcp_flags & (flag::SYN | flag::FIN | flag::RST) != 0 {
-            let packets = run.packets as u32;
-            if is_open {
-                atomic::add32(&raw mut (*entry).syn, packets);
-            } else if tcp_flags & flag::SYN != 0 {
-                atomic::add32(&raw mut (*entry).syn_ack, packets);
-            }
-            if tcp_flags & flag::FIN != 0 {
-                atomic::add32(&raw mut (*entry).fin, packets);
-            }
-            if tcp_flags & flag::RST != 0 {
-                atomic::add32(&raw mut (*entry).rst, packets);
-            }
-        }
-        Some(Counted { entry, number })
-    }
-}
-
-#[inline(always)]
-fn lookup(epoch: u64, key: &FlowKey) -> Option<*mut FlowEntry> {
+pub(super) fn lookup(epoch: u64, key: &FlowKey) -> Option<*mut FlowEntry> {
     if epoch & 1 == 0 {
         FLOWS_0.get_ptr_mut(key)
     } else {
@@ -92,16 +41,18 @@ fn lookup(epoch: u64, key: &FlowKey) -> Option<*mut FlowEntry> {
     }
 }
 
-/// Makes the entry of a flow that this generation has not met; `None` if there is no room.
+/// Whether this CPU has found the generation's table full. A failing insert takes locks on all
+/// CPUs' free lists, and once it has failed, nothing makes room before the generation changes.
 #[inline(always)]
-fn insert(run: &mut Run, key: &FlowKey, now: u64) -> Option<*mut FlowEntry> {
-    // A failing insert into a full table takes locks on all CPUs' free lists. Once it has
-    // failed, nothing makes room before the generation changes.
-    if run.cpu.full_epoch == run.epoch {
-        return None;
-    }
-    // SAFETY: the value is copied at once.
-    let state = unsafe { FLOW_STATE.get(key).copied() }.unwrap_or(0);
+pub(super) fn is_full(run: &Run) -> bool {
+    run.cpu.full_epoch == run.epoch
+}
+
+/// Makes the entry of a flow that this generation has not met, with what is remembered of it
+/// (`FlowEntry::state`); `None` if there is no room.
+#[inline(always)]
+pub(super) fn insert(run: &mut Run, key: &FlowKey, state: u64) -> Option<*mut FlowEntry> {
+    let now = run.now_ns();
     let fresh = FlowEntry {
         first_ns: now,
         last_ns: now,
@@ -123,4 +74,54 @@ fn insert(run: &mut Run, key: &FlowKey, now: u64) -> Option<*mut FlowEntry> {
         }
         Err(_) => None,
     }
+}
+
+/// Counts the packet into its flow's entry.
+#[inline(always)]
+pub(super) fn packet(run: &mut Run, entry: *mut FlowEntry, tcp_flags: u8) -> Counted {
+    let now = run.now_ns();
+    // SAFETY: `entry` points to a live map value; fields are changed atomically, or written by
+    // plain stores of which any may win.
+    unsafe {
+        let number = atomic::fetch_add(&raw mut (*entry).packets, run.packets) + 1;
+        atomic::add(&raw mut (*entry).bytes, run.bytes);
+        (&raw mut (*entry).last_ns).write_volatile(now);
+        let flags = u64::from(tcp_flags);
+        if (*entry).tcp_flags & flags != flags {
+            atomic::or(&raw mut (*entry).tcp_flags, flags);
+        }
+        if tcp_flags & (flag::SYN | flag::FIN | flag::RST) != 0 {
+            let packets = run.packets as u32;
+            if is_open(tcp_flags) {
+                atomic::add32(&raw mut (*entry).syn, packets);
+            } else if tcp_flags & flag::SYN != 0 {
+                atomic::add32(&raw mut (*entry).syn_ack, packets);
+            }
+            if tcp_flags & flag::FIN != 0 {
+                atomic::add32(&raw mut (*entry).fin, packets);
+            }
+            if tcp_flags & flag::RST != 0 {
+                atomic::add32(&raw mut (*entry).rst, packets);
+            }
+        }
+        Counted { entry, number }
+    }
+}
+
+/// Counts the packet of a flow that found no room.
+#[inline(always)]
+pub(super) fn overflow(run: &mut Run, key: &FlowKey) {
+    let class = ProtocolClass::of(key.protocol) as usize;
+    if let Some(packets) = run.totals.overflow.get_mut(class)
+        && let Some(bytes) = run.totals.overflow_bytes.get_mut(class)
+    {
+        *packets += run.packets;
+        *bytes += run.bytes;
+    }
+}
+
+/// Whether a TCP segment asks for a connection: SYN without ACK.
+#[inline(always)]
+pub(super) const fn is_open(tcp_flags: u8) -> bool {
+    tcp_flags & (flag::SYN | flag::ACK) == flag::SYN
 }

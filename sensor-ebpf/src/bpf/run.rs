@@ -2,7 +2,10 @@
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use sensor_ebpf::{
-    abi::{DEVICES_SIZE, Direction, DropReason, FlowKey, Settings, Totals, UnparsedReason, totals_index},
+    abi::{
+        DEVICES_SIZE, Direction, DropReason, FlowEntry, FlowKey, Settings, Totals, UnparsedReason,
+        totals_index,
+    },
     parse::{Headers, Unkeyed},
 };
 
@@ -82,8 +85,32 @@ impl Run {
             }
             Err(Unkeyed::Unparsed(reason)) => return self.unparsed(reason),
         };
-        let entry = count::flow(self, key, headers.tcp_flags);
-        sample::of_flow(self, key, headers.tcp_flags, entry)
+        if count::is_open(headers.tcp_flags) {
+            self.totals.syn += self.packets;
+        }
+        let entry = match count::lookup(self.epoch, key) {
+            Some(entry) => Some(entry),
+            None => self.first_touch(key),
+        };
+        let counted = match entry {
+            Some(entry) => Some(count::packet(self, entry, headers.tcp_flags)),
+            None => {
+                count::overflow(self, key);
+                None
+            }
+        };
+        sample::of_flow(self, key, headers.tcp_flags, counted)
+    }
+
+    /// A flow that this generation has not met: what is remembered of it goes into its entry, so
+    /// that its later packets make one look-up. `None` if there is no room.
+    #[inline(always)]
+    fn first_touch(&mut self, key: &FlowKey) -> Option<*mut FlowEntry> {
+        if count::is_full(self) {
+            return None;
+        }
+        let state = sample::remembered(key);
+        count::insert(self, key, state.0)
     }
 
     /// Counts a packet that the program drops.

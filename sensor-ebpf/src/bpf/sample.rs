@@ -209,6 +209,13 @@ unsafe fn record<const SIZE: usize>(
     Ok(())
 }
 
+/// What is remembered of a flow from earlier generations.
+#[inline(always)]
+pub(super) fn remembered(key: &FlowKey) -> State {
+    // SAFETY: the value is copied at once.
+    State(unsafe { FLOW_STATE.get(key).copied() }.unwrap_or(0))
+}
+
 /// Notes that the flow was sampled once more: in its entry, and for later generations. A flow's
 /// first packet in a generation writes nothing that outlives the generation, so that a flood of
 /// spoofed sources cannot push real flows out of `FLOW_STATE`.
