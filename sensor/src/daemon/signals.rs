@@ -4,7 +4,10 @@ use std::{future, io, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::sleep,
 };
 
@@ -55,21 +58,29 @@ pub(super) async fn supervise(
             _ = signals.terminate.recv() => break,
             () = &mut limit => break,
             _ = signals.hangup.recv() => {
-                // The loop may have ended meanwhile: then there is nothing to tell.
-                let _ = commands.send(reload()).await;
-                let _ = commands.send(Command::Reopen).await;
+                tell(&commands, reload());
+                tell(&commands, Command::Reopen);
             }
-            _ = signals.user1.recv() => {
-                let _ = commands.send(Command::Reopen).await;
-            }
+            _ = signals.user1.recv() => tell(&commands, Command::Reopen),
         }
     }
-    let _ = commands.send(Command::Stop).await;
+    let stopped = async {
+        // Either failure means that the loop has ended.
+        let _ = commands.send(Command::Stop).await;
+        let _ = (&mut end).await;
+    };
     tokio::select! {
-        _ = &mut end => {}
+        () = stopped => {}
         _ = signals.interrupt.recv() => exit("Interrupted again"),
         _ = signals.terminate.recv() => exit("Terminated again"),
         () = sleep(FLUSH) => exit("The outputs could not be flushed in time"),
+    }
+}
+
+/// Never waits: a live loop that is stuck behind a full inbox must still be stopped by a signal.
+fn tell(commands: &mpsc::Sender<Command>, command: Command) {
+    if let Err(TrySendError::Full(_)) = commands.try_send(command) {
+        tracing::error!("The sensor is too busy to take the signal: send it again");
     }
 }
 
@@ -77,4 +88,18 @@ pub(super) async fn supervise(
 fn exit(reason: &str) {
     tracing::warn!("{reason}: exiting at once, events that wait are lost");
     std::process::exit(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_inbox_does_not_hold_a_signal_up() {
+        let (commands, mut inbox) = mpsc::channel(1);
+        tell(&commands, Command::Stop);
+        tell(&commands, Command::Reopen);
+        assert!(matches!(inbox.recv().await, Some(Command::Stop)));
+        assert!(inbox.try_recv().is_err());
+    }
 }

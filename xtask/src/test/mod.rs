@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test in one command.
 
 mod install;
-mod libtest;
+pub(crate) mod libtest;
 mod tally;
 
 use std::ffi::OsStr;
