@@ -1,5 +1,5 @@
 //! What the kernel and user space share: the ABI of maps and ring records, the one packet
-//! parser that makes flow keys, and the sampling decision.
+//! parser that makes flow keys, the sampling decision, and the guard's decisions.
 //!
 //! The library is `no_std`, has no dependency on aya and never allocates, so that the very code
 //! that runs in XDP is unit-tested, fuzzed and used by the capture reader on the host.
@@ -14,6 +14,7 @@
 )]
 
 pub mod abi;
+pub mod guard;
 pub mod lab;
 pub mod parse;
 pub mod sampling;

@@ -6,6 +6,7 @@
 
 mod counters;
 mod flow;
+mod guard;
 mod sample;
 mod settings;
 
@@ -14,6 +15,11 @@ pub use counters::{
     UnparsedReason,
 };
 pub use flow::{Direction, FlowEntry, FlowKey, key_flags};
+pub use guard::{
+    BUDGETS, BudgetShare, Destination, DestinationCounters, DestinationKey, GuardSettings,
+    MAX_DESTINATIONS, MAX_SUSPECTS, Method, SEED_WORDS, SKETCH_CELLS, SketchCell, WINDOW_SHIFT,
+    guard_flags,
+};
 pub use sample::{SAMPLE_SIZES, SampleClass, SampleHeader, SampleLoss};
 pub use settings::{FilterPrefix, GuardMode, Settings, mode};
 
@@ -51,7 +57,7 @@ pub const fn device_entry(ifindex: u32, slot: u32) -> u64 {
 }
 
 /// Names of the maps in the BPF object, as user space looks them up. Sizes of `FLOWS_*`,
-/// `FLOW_STATE` and of the rings may be changed before loading.
+/// `FLOW_STATE`, of the rings and of the guard's filters may be changed before loading.
 pub mod map {
     /// `ARRAY[DEVICES_SIZE]` of `u64`, indexed by `ifindex % DEVICES_SIZE`: a
     /// [`device_entry`](super::device_entry), or 0 where no device is attached.
@@ -75,6 +81,32 @@ pub mod map {
     pub const FILTER_ADDRS: &str = "FILTER_ADDRS";
     /// `HASH<u16, u8>`: ports of the sampling filter.
     pub const FILTER_PORTS: &str = "FILTER_PORTS";
+    /// `HASH<DestinationKey, Destination>`: what is under the guard's watch.
+    pub const DESTINATIONS: &str = "DESTINATIONS";
+    /// `PERCPU_ARRAY<DestinationCounters>`, indexed by `Destination::slot`.
+    pub const DESTINATION_COUNTERS: &str = "DESTINATION_COUNTERS";
+    /// `HASH<DestinationKey, u64>`: destinations with many SYNs, and the kernel time at which
+    /// they were found.
+    pub const SUSPECTS: &str = "SUSPECTS";
+    /// `PERCPU_ARRAY<SketchCell>`, by a hash of the destination; private to the programs.
+    pub const SYN_SKETCH: &str = "SYN_SKETCH";
+    /// `ARRAY<FilterBlock>`, a power of two of them: SYNs that were dropped as first ones;
+    /// private to the programs.
+    pub const SYN_FILTER: &str = "SYN_FILTER";
+    /// `ARRAY<FilterBlock>`, a power of two of them: clients that were admitted; private to the
+    /// programs.
+    pub const SOURCES: &str = "SOURCES";
+    /// `ARRAY<u64>`, a power of two of them: token buckets of sources; private to the programs.
+    pub const SOURCE_RATES: &str = "SOURCE_RATES";
+    /// `ARRAY<u64>`: budgets that all CPUs share, of the SYN-ACKs and then of each destination's
+    /// SYNs and out-of-state segments; private to the programs.
+    pub const BUDGETS: &str = "BUDGETS";
+    /// `PERCPU_ARRAY<BudgetShare>`, as `BUDGETS`; private to the programs.
+    pub const BUDGET_SHARES: &str = "BUDGET_SHARES";
+    /// `ARRAY[1]` of `GuardSettings`.
+    pub const GUARD: &str = "GUARD";
+    /// `ARRAY[1]` of `u64`: kernel time of user space's last judgement.
+    pub const HEARTBEAT: &str = "HEARTBEAT";
     /// `PERCPU_ARRAY[1]`, private to the programs: latch, token budgets, clock.
     pub const CPU: &str = "CPU";
 }

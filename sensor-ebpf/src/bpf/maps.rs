@@ -6,10 +6,19 @@ use aya_ebpf::{
     helpers::bpf_map_lookup_elem,
     macros::btf_map,
 };
-use sensor_ebpf::abi::{
-    DEVICES_SIZE, FilterPrefix, FlowEntry, FlowKey, GENERATIONS, MAX_RINGS, Settings, TOTALS_SLOTS,
-    Totals,
+use sensor_ebpf::{
+    abi::{
+        BUDGETS as BUDGET_COUNT, BudgetShare, DEVICES_SIZE, Destination, DestinationCounters,
+        DestinationKey, FilterPrefix, FlowEntry, FlowKey, GENERATIONS, GuardSettings,
+        MAX_DESTINATIONS, MAX_RINGS, MAX_SUSPECTS, SKETCH_CELLS, Settings, SketchCell,
+        TOTALS_SLOTS, Totals,
+    },
+    guard::filter::FilterBlock,
 };
+
+/// `BPF_F_MMAPABLE`: such an array's values start at a page, so that a block of a filter is a cache
+/// line.
+const PAGE_ALIGNED: usize = 1 << 10;
 
 #[btf_map]
 pub(super) static DEVICES: Array<u64, DEVICES_SIZE> = Array::new();
@@ -41,6 +50,41 @@ pub(super) static FILTER_ADDRS: LpmTrie<[u8; 16], u8, 1024> = LpmTrie::new();
 
 #[btf_map]
 pub(super) static FILTER_PORTS: HashMap<u16, u8, 1024> = HashMap::new();
+
+#[btf_map]
+pub(super) static DESTINATIONS: HashMap<DestinationKey, Destination, MAX_DESTINATIONS> =
+    HashMap::new();
+
+#[btf_map]
+pub(super) static DESTINATION_COUNTERS: PerCpuArray<DestinationCounters, MAX_DESTINATIONS> =
+    PerCpuArray::new();
+
+#[btf_map]
+pub(super) static SUSPECTS: HashMap<DestinationKey, u64, MAX_SUSPECTS> = HashMap::new();
+
+#[btf_map]
+pub(super) static SYN_SKETCH: PerCpuArray<SketchCell, SKETCH_CELLS> = PerCpuArray::new();
+
+#[btf_map]
+pub(super) static SYN_FILTER: Array<FilterBlock, 262_144, PAGE_ALIGNED> = Array::new();
+
+#[btf_map]
+pub(super) static SOURCES: Array<FilterBlock, 16_384, PAGE_ALIGNED> = Array::new();
+
+#[btf_map]
+pub(super) static SOURCE_RATES: Array<u64, 262_144> = Array::new();
+
+#[btf_map]
+pub(super) static BUDGETS: Array<u64, BUDGET_COUNT> = Array::new();
+
+#[btf_map]
+pub(super) static BUDGET_SHARES: PerCpuArray<BudgetShare, BUDGET_COUNT> = PerCpuArray::new();
+
+#[btf_map]
+pub(super) static GUARD: Array<GuardSettings, 1> = Array::new();
+
+#[btf_map]
+pub(super) static HEARTBEAT: Array<u64, 1> = Array::new();
 
 #[btf_map]
 pub(super) static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();

@@ -13,6 +13,7 @@ use sensor_ebpf::abi::{Settings, map, program};
 use super::{
     LoadError, LoadOptions, ProgramStats, capabilities,
     generation::Generations,
+    guard::{self, Guard},
     rings::Rings,
     slots::Slots,
     sys::map::{Array, HashTable, KeySet, OuterArray, PerCpuArray},
@@ -36,6 +37,7 @@ pub(super) struct Loaded {
     pub(super) filter_ports: KeySet,
     pub(super) generations: Generations,
     pub(super) rings: Rings,
+    pub(super) guard: Guard,
 }
 
 /// Descriptors of the loaded programs.
@@ -71,6 +73,9 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
         .map_max_entries(map::FLOWS_0, capacity)
         .map_max_entries(map::FLOWS_1, capacity)
         .map_max_entries(map::FLOW_STATE, capacity)
+        .map_max_entries(map::SYN_FILTER, options.guard_tables.syn_filter)
+        .map_max_entries(map::SOURCES, options.guard_tables.sources)
+        .map_max_entries(map::SOURCE_RATES, options.guard_tables.source_rates)
         .load(OBJECT)
         .map_err(refused)?;
 
@@ -104,6 +109,19 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
         options.grace,
     )
     .map_err(|source| refused_map("the grace period's maps", source))?;
+    let guard = Guard::new(
+        guard::Maps {
+            settings: typed(&mut object, map::GUARD, Array::new)?,
+            heartbeat: typed(&mut object, map::HEARTBEAT, Array::new)?,
+            destinations: typed(&mut object, map::DESTINATIONS, HashTable::new)?,
+            suspects: typed(&mut object, map::SUSPECTS, HashTable::new)?,
+            counters: typed(&mut object, map::DESTINATION_COUNTERS, |map| {
+                PerCpuArray::new(map, cpus)
+            })?,
+        },
+        options.guard_tables,
+    )
+    .map_err(|source| LoadError::Object(format!("no random numbers: {source}")))?;
     Ok(Loaded {
         programs,
         stats,
@@ -113,6 +131,7 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
         filter_ports: typed(&mut object, map::FILTER_PORTS, KeySet::new)?,
         generations,
         rings,
+        guard,
     })
 }
 
@@ -132,6 +151,7 @@ fn check(options: LoadOptions) -> Result<(), LoadError> {
             reason: "a flow table holds at least one flow",
         });
     }
+    options.guard_tables.check()?;
     Ok(())
 }
 

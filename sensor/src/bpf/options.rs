@@ -1,5 +1,7 @@
 //! What a caller chooses when it loads and attaches.
 
+use super::LoadError;
+
 /// How the data plane is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
@@ -8,6 +10,8 @@ pub struct LoadOptions {
     pub flow_table_capacity: u32,
     /// Bytes of each CPU's sample ring: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
+    /// Sizes of the SYN-flood guard's tables.
+    pub guard_tables: GuardTables,
     /// Whether closing a generation waits for running programs. Tests alone skip it, to show that
     /// the law of accounting notices.
     #[doc(hidden)]
@@ -19,8 +23,52 @@ impl Default for LoadOptions {
         Self {
             flow_table_capacity: 262_144,
             ring_bytes: 4 << 20,
+            guard_tables: GuardTables::default(),
             grace: Grace::Wait,
         }
+    }
+}
+
+/// Sizes of the tables in which the SYN-flood guard remembers what it met, which all CPUs share.
+/// Each is a power of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardTables {
+    /// Blocks of 64 bytes with 15 SYNs each, at most 2^19: how many SYNs are remembered until
+    /// their retransmission comes.
+    pub syn_filter: u32,
+    /// Blocks of 64 bytes with 15 clients each, at most 2^19: clients that were admitted.
+    pub sources: u32,
+    /// Token buckets of 8 bytes, at most 2^20: sources whose rate is limited.
+    pub source_rates: u32,
+}
+
+impl Default for GuardTables {
+    /// 16, 1 and 2 MiB.
+    fn default() -> Self {
+        Self {
+            syn_filter: 262_144,
+            sources: 16_384,
+            source_rates: 262_144,
+        }
+    }
+}
+
+impl GuardTables {
+    pub(super) fn check(self) -> Result<(), LoadError> {
+        for (option, size, most) in [
+            ("guard_tables.syn_filter", self.syn_filter, 1 << 19),
+            ("guard_tables.sources", self.sources, 1 << 19),
+            ("guard_tables.source_rates", self.source_rates, 1 << 20),
+        ] {
+            if !size.is_power_of_two() || size > most {
+                return Err(LoadError::Option {
+                    option,
+                    value: size.into(),
+                    reason: "a table of the guard has a power of two of entries, and not too many",
+                });
+            }
+        }
+        Ok(())
     }
 }
 

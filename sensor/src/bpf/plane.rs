@@ -22,9 +22,9 @@ use crate::source::live::Clock;
 pub struct DataPlane {
     // Dropped first: the links go before the maps.
     attached: Vec<Attached>,
-    loaded: Loaded,
+    pub(super) loaded: Loaded,
     /// As the caller wants them; the mode bit for mirror ports is ours.
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 /// What one round over the sample rings gave.
@@ -176,8 +176,13 @@ impl DataPlane {
             destinations: self.settings.destinations,
             ..*settings
         };
+        self.settings_changed().map_err(failed("settings"))
+    }
+
+    /// Puts `settings` into force.
+    pub(super) fn settings_changed(&self) -> io::Result<()> {
         let tap = self.attached.iter().any(|attached| attached.attachment.tap);
-        self.write_settings(tap).map_err(failed("settings"))
+        self.write_settings(tap)
     }
 
     /// Replaces the sampling filters, of which [`mode::FILTER_ADDRESSES`] and
@@ -279,7 +284,7 @@ impl DataPlane {
     }
 }
 
-fn failed(what: &'static str) -> impl FnOnce(io::Error) -> PlaneError {
+pub(super) fn failed(what: &'static str) -> impl FnOnce(io::Error) -> PlaneError {
     move |source| PlaneError { what, source }
 }
 

@@ -316,6 +316,11 @@ where
         })
     }
 
+    /// Adds an element, or replaces its value.
+    pub(crate) fn set(&self, key: &K, value: &V) -> io::Result<()> {
+        update(self.fd(), key, value)
+    }
+
     /// Deletes `keys`; those that are not there are skipped.
     pub(crate) fn delete(&self, mut keys: &[K]) -> io::Result<()> {
         while !keys.is_empty() {

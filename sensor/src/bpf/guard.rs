@@ -1,0 +1,333 @@
+//! The user side of the SYN-flood guard: its maps as methods of [`DataPlane`], and what the
+//! system's settings let a cookie carry.
+
+use std::{collections::VecDeque, fs, io};
+
+use sensor_ebpf::abi::{
+    Destination, DestinationCounters, DestinationKey, GuardMode, GuardSettings, MAX_DESTINATIONS,
+    MAX_SUSPECTS, SEED_WORDS, guard_flags,
+};
+use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+
+use super::{
+    DataPlane, GuardTables, PlaneError,
+    plane::failed,
+    sys::map::{Array, Cursor, HashTable, PerCpuArray},
+};
+
+/// The guard's maps, and which slot belongs to which destination.
+#[derive(Debug)]
+pub(super) struct Guard {
+    maps: Maps,
+    tables: GuardTables,
+    seed: [u64; SEED_WORDS],
+    /// What is in `DESTINATIONS`.
+    destinations: Vec<(DestinationKey, Destination)>,
+    /// The slots that are free, the one that was given back last at the end: a program that still
+    /// counts for the destination that had it shall not count for the next.
+    free: VecDeque<u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) settings: Array<GuardSettings>,
+    pub(super) heartbeat: Array<u64>,
+    pub(super) destinations: HashTable<DestinationKey, Destination>,
+    pub(super) suspects: HashTable<DestinationKey, u64>,
+    pub(super) counters: PerCpuArray<DestinationCounters>,
+}
+
+impl Guard {
+    pub(super) fn new(maps: Maps, tables: GuardTables) -> io::Result<Self> {
+        Ok(Self {
+            maps,
+            tables,
+            seed: random()?,
+            destinations: Vec::new(),
+            free: (0..MAX_DESTINATIONS as u32).collect(),
+        })
+    }
+
+    fn find(&self, key: &DestinationKey) -> Option<usize> {
+        self.destinations.iter().position(|(has, _)| has == key)
+    }
+
+    fn put(&mut self, key: DestinationKey, wanted: Destination) -> io::Result<u32> {
+        if let Some(at) = self.find(&key) {
+            let slot = self.destinations[at].1.slot;
+            let destination = Destination { slot, ..wanted };
+            self.maps.destinations.set(&key, &destination)?;
+            self.destinations[at].1 = destination;
+            return Ok(slot);
+        }
+        let Some(slot) = self.free.pop_front() else {
+            return Err(io::Error::other(format!(
+                "{MAX_DESTINATIONS} destinations are watched already"
+            )));
+        };
+        let destination = Destination { slot, ..wanted };
+        let put = self
+            .maps
+            .counters
+            .zero(slot)
+            .and_then(|()| self.maps.destinations.set(&key, &destination));
+        if let Err(error) = put {
+            self.free.push_front(slot);
+            return Err(error);
+        }
+        self.destinations.push((key, destination));
+        Ok(slot)
+    }
+
+    fn remove(&mut self, key: &DestinationKey) -> io::Result<bool> {
+        let Some(at) = self.find(key) else {
+            return Ok(false);
+        };
+        self.maps.destinations.delete(&[*key])?;
+        let (_, destination) = self.destinations.swap_remove(at);
+        self.free.push_back(destination.slot);
+        Ok(true)
+    }
+
+    fn suspects(&self) -> io::Result<Vec<(DestinationKey, u64)>> {
+        let mut keys = vec![DestinationKey::default(); MAX_SUSPECTS];
+        let mut times = vec![0; MAX_SUSPECTS];
+        let mut found = Vec::new();
+        let mut cursor = Cursor::default();
+        // A kernel that always has more must not keep us here.
+        for _ in 0..MAX_SUSPECTS {
+            let batch = self
+                .maps
+                .suspects
+                .read(&mut cursor, &mut keys, &mut times)?;
+            found.extend(
+                keys.iter()
+                    .copied()
+                    .zip(times.iter().copied())
+                    .take(batch.count),
+            );
+            if batch.end {
+                break;
+            }
+        }
+        let keys: Vec<_> = found.iter().map(|(key, _)| *key).collect();
+        self.maps.suspects.delete(&keys)?;
+        Ok(found)
+    }
+
+    fn counters(&mut self, key: &DestinationKey) -> io::Result<Option<DestinationCounters>> {
+        let Some(at) = self.find(key) else {
+            return Ok(None);
+        };
+        let slot = self.destinations[at].1.slot;
+        let mut sum = DestinationCounters::new_zeroed();
+        for cpu in self.maps.counters.read(slot)? {
+            // All of its fields are counters of 64 bits.
+            for (to, from) in words(&mut sum).iter_mut().zip(words(&mut cpu.to_owned())) {
+                *to = to.wrapping_add(*from);
+            }
+        }
+        Ok(Some(sum))
+    }
+}
+
+fn words(counters: &mut DestinationCounters) -> &mut [u64] {
+    <[u64]>::mut_from_bytes(counters.as_mut_bytes()).unwrap_or_default()
+}
+
+/// The guard.
+impl DataPlane {
+    /// Puts the guard's settings and mode into force. What the data plane owns of the settings
+    /// (seed, sizes, what cookies may carry) is filled in; the system's part is read anew each
+    /// time, from the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses an update.
+    pub fn guard_configure(
+        &mut self,
+        settings: &GuardSettings,
+        mode: GuardMode,
+    ) -> Result<(), PlaneError> {
+        let guard = &self.loaded.guard;
+        let tcp = TcpSettings::read();
+        let settings = GuardSettings {
+            seed: guard.seed,
+            syn_filter_mask: guard.tables.syn_filter - 1,
+            sources_mask: guard.tables.sources - 1,
+            source_rates_mask: guard.tables.source_rates - 1,
+            flags: tcp.cookie_flags(),
+            window_scale: tcp.window_scale(),
+            source_burst: settings.source_burst.min(GuardSettings::MAX_BURST),
+            ..*settings
+        };
+        guard
+            .maps
+            .settings
+            .set(0, &settings)
+            .map_err(failed("guard settings"))?;
+        self.settings.guard = mode as u32;
+        self.settings_changed().map_err(failed("settings"))
+    }
+
+    /// Takes out the destinations that have got many SYNs since the last call, each with the kernel
+    /// time (`CLOCK_MONOTONIC`, nanoseconds) at which it was found. Those that are watched already
+    /// do not appear.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses to tell.
+    pub fn guard_suspects(&mut self) -> Result<Vec<(DestinationKey, u64)>, PlaneError> {
+        self.loaded.guard.suspects().map_err(failed("suspects"))
+    }
+
+    /// Watches or defends a destination, or changes how. Its slot is assigned here, whatever
+    /// `destination` says; the counters of one that is new start at 0. Returns the slot.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if [`MAX_DESTINATIONS`] are watched already, or the kernel refuses the
+    /// update.
+    pub fn guard_put(
+        &mut self,
+        key: DestinationKey,
+        destination: Destination,
+    ) -> Result<u32, PlaneError> {
+        let slot = self
+            .loaded
+            .guard
+            .put(key, destination)
+            .map_err(failed("guarded destinations"))?;
+        self.destinations_changed()?;
+        Ok(slot)
+    }
+
+    /// Forgets a destination. Returns whether it was watched.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses the update.
+    pub fn guard_remove(&mut self, key: &DestinationKey) -> Result<bool, PlaneError> {
+        let removed = self
+            .loaded
+            .guard
+            .remove(key)
+            .map_err(failed("guarded destinations"))?;
+        self.destinations_changed()?;
+        Ok(removed)
+    }
+
+    /// The destinations that are watched or defended, in no order.
+    #[must_use]
+    pub fn guard_destinations(&self) -> &[(DestinationKey, Destination)] {
+        &self.loaded.guard.destinations
+    }
+
+    /// What was counted of a destination on all CPUs since it was put in; `None` if it is not
+    /// watched.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses to tell.
+    pub fn guard_counters(
+        &mut self,
+        key: &DestinationKey,
+    ) -> Result<Option<DestinationCounters>, PlaneError> {
+        self.loaded
+            .guard
+            .counters(key)
+            .map_err(failed("counters of a guarded destination"))
+    }
+
+    /// Tells the programs that user space has just judged, at `now_ns` (`CLOCK_MONOTONIC`).
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses the update.
+    pub fn guard_heartbeat(&self, now_ns: u64) -> Result<(), PlaneError> {
+        self.loaded
+            .guard
+            .maps
+            .heartbeat
+            .set(0, &now_ns)
+            .map_err(failed("heartbeat"))
+    }
+
+    fn destinations_changed(&mut self) -> Result<(), PlaneError> {
+        let count = self.loaded.guard.destinations.len() as u32;
+        if self.settings.destinations != count {
+            self.settings.destinations = count;
+            self.settings_changed().map_err(failed("settings"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Settings of the system that decide on cookies, of the calling thread's network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSettings {
+    /// `net.ipv4.tcp_syncookies`: 0 never, 1 when a listener's queue is full, 2 always.
+    pub syncookies: u64,
+    /// `net.ipv4.tcp_timestamps`: 2 without offsets, so that a cookie can carry more than the MSS.
+    pub timestamps: u64,
+    /// `net.ipv4.tcp_sack`.
+    pub sack: u64,
+    /// `net.ipv4.tcp_window_scaling`.
+    pub window_scaling: u64,
+    /// `net.ipv4.tcp_ecn`.
+    pub ecn: u64,
+    /// The larger of the largest receive buffers, `net.ipv4.tcp_rmem[2]` and `net.core.rmem_max`.
+    pub receive_buffer: u64,
+}
+
+impl TcpSettings {
+    /// Reads them. What cannot be read counts as 0: a cookie then carries less.
+    #[must_use]
+    pub fn read() -> Self {
+        Self {
+            syncookies: sysctl("ipv4/tcp_syncookies", 0),
+            timestamps: sysctl("ipv4/tcp_timestamps", 0),
+            sack: sysctl("ipv4/tcp_sack", 0),
+            window_scaling: sysctl("ipv4/tcp_window_scaling", 0),
+            ecn: sysctl("ipv4/tcp_ecn", 0),
+            receive_buffer: sysctl("ipv4/tcp_rmem", 2).max(sysctl("core/rmem_max", 0)),
+        }
+    }
+
+    fn cookie_flags(self) -> u32 {
+        [
+            (self.timestamps == 2, guard_flags::TIMESTAMPS),
+            (self.sack != 0, guard_flags::SACK),
+            (self.window_scaling != 0, guard_flags::WINDOW_SCALING),
+            (self.ecn != 0, guard_flags::ECN),
+        ]
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .fold(0, |flags, (_, flag)| flags | flag)
+    }
+
+    /// As `tcp_select_initial_window` in `net/ipv4/tcp_output.c` chooses it when the cookie comes
+    /// back, for a listener whose receive buffer is not fixed (`SO_RCVBUF`).
+    fn window_scale(self) -> u32 {
+        self.receive_buffer
+            .checked_ilog2()
+            .unwrap_or(0)
+            .saturating_sub(15)
+            .min(14)
+    }
+}
+
+/// One number of a setting below `/proc/sys/net`.
+fn sysctl(name: &str, word: usize) -> u64 {
+    fs::read_to_string(format!("/proc/sys/net/{name}"))
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(word)?.parse().ok())
+        .unwrap_or(0)
+}
+
+fn random() -> io::Result<[u64; SEED_WORDS]> {
+    let mut seed = [0; SEED_WORDS];
+    let bytes = seed.as_mut_bytes();
+    // SAFETY: the kernel writes at most as many bytes as there are.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    // Up to 256 bytes come whole, or not at all.
+    if usize::try_from(got).is_ok_and(|got| got == bytes.len()) {
+        Ok(seed)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
