@@ -11,6 +11,8 @@ pub mod core;
 #[cfg(feature = "live")]
 pub mod daemon;
 #[cfg(feature = "live")]
+pub mod guard;
+#[cfg(feature = "live")]
 pub mod metrics;
 #[cfg(feature = "live")]
 pub mod output;

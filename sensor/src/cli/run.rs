@@ -8,6 +8,7 @@ use super::config;
 use crate::{
     config::{AttachMode, Flag, SamplingMode},
     daemon::{self, Options},
+    guard,
 };
 
 const EXAMPLES: &str = "\
@@ -16,6 +17,7 @@ Examples:
   sensor run -i eth0 -i eth1 --json       two interfaces, events to stdout
   sensor run -c /etc/sensor/sensor.toml   all from the configuration file
   sensor run -i eth2 --tap                a mirror port: count and drop every frame
+  sensor run -i eth0 --guard mitigate     stop SYN floods; without it, they are told
 
 ";
 
@@ -37,6 +39,9 @@ pub(super) struct RunArgs {
     /// Allow --tap on an interface with addresses, which makes the host unreachable by them
     #[arg(long, requires = "tap")]
     force: bool,
+    /// What the SYN-flood guard may do
+    #[arg(long, value_name = "MODE")]
+    guard: Option<guard::Mode>,
     /// Which packets are sampled
     #[arg(long, value_name = "MODE")]
     sampling: Option<SamplingMode>,
@@ -85,6 +90,9 @@ impl RunArgs {
         }
         if self.tap {
             set("--tap", "tap", Value::Boolean(true));
+        }
+        if let Some(mode) = self.guard {
+            set("--guard", "guard.mode", name_of(mode));
         }
         if let Some(mode) = self.sampling {
             set("--sampling", "sampling.mode", name_of(mode));

@@ -48,6 +48,7 @@ pub(super) fn status(value: &Value) -> String {
         number(&value["generation_errors"]),
         number(&value["accounting_error_packets"]),
     );
+    text.push_str(&guard(&value["guard"]));
     for output in array(&value["outputs"]) {
         let dropped =
             number(&output["dropped_queue_full"]) + number(&output["dropped_write_error"]);
@@ -58,6 +59,63 @@ pub(super) fn status(value: &Value) -> String {
             number(&output["events"]),
         );
     }
+    text
+}
+
+/// The SYN-flood guard: its mode, and the destinations that it watches.
+fn guard(value: &Value) -> String {
+    let destinations = array(&value["destinations"]);
+    let mut text = format!("SYN-flood guard   {}", string(&value["mode"]));
+    if let Some(remedy) = value["cookies_remedy"].as_str() {
+        let _ = write!(text, "; no cookies: {remedy}");
+    }
+    let refused = number(&value["refused"]);
+    if refused > 0 {
+        let _ = write!(text, "; {refused} destinations found no room");
+    }
+    text.push('\n');
+    if destinations.is_empty() {
+        return text;
+    }
+    let mut rows = vec![row(&[
+        "DESTINATION",
+        "STATE",
+        "METHOD",
+        "SINCE",
+        "SYN/S",
+        "COMPLETED",
+        "SYNS",
+        "PASSED",
+        "COOKIES",
+        "DROPPED",
+    ])];
+    for one in destinations {
+        let counted = |name: &str| number(&one["counted_total"][name]);
+        let dropped = counted("first_dropped")
+            + counted("source_limited")
+            + counted("destination_limited")
+            + counted("synack_limited")
+            + counted("out_of_state");
+        let method = match one["obstacle"].as_str() {
+            Some(obstacle) => format!("{} ({obstacle})", string(&one["method"])),
+            None => string(&one["method"]).to_owned(),
+        };
+        rows.push(vec![
+            format!("{} {}", string(&one["address"]), number(&one["port"])),
+            string(&one["state"]).to_owned(),
+            method,
+            duration(number(&one["seconds"])),
+            number(&one["syns_per_second"]).to_string(),
+            format!("{} %", number(&one["completed_percent"])),
+            counted("syn").to_string(),
+            counted("passed").to_string(),
+            counted("cookies").to_string(),
+            dropped.to_string(),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&align(&rows, 3));
+    text.push('\n');
     text
 }
 
@@ -170,6 +228,37 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn guarded_destinations_are_told() {
+        let idle = guard(&json!({ "mode": "monitor", "destinations": [], "refused": 0 }));
+        assert_eq!(idle, "SYN-flood guard   monitor\n");
+        let text = guard(&json!({
+            "mode": "mitigate",
+            "cookies_remedy": "set it to 1",
+            "refused": 2,
+            "destinations": [{
+                "address": "192.0.2.1", "port": 80, "state": "mitigating",
+                "method": "retransmission", "obstacle": "syncookies_off", "seconds": 61,
+                "syns_per_second": 150_000, "completed_percent": 1,
+                "counted_total": { "syn": 1000, "passed": 10, "first_dropped": 980,
+                                   "source_limited": 10, "out_of_state": 5 },
+            }],
+        }));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "SYN-flood guard   mitigate; no cookies: set it to 1; 2 destinations found no room",
+                "",
+                "DESTINATION   STATE       METHOD                           SINCE   SYN/S  \
+                 COMPLETED  SYNS  PASSED  COOKIES  DROPPED",
+                "192.0.2.1 80  mitigating  retransmission (syncookies_off)  1m 1s  150000        \
+                 1 %  1000      10        0      995",
+                "",
+            ]
+        );
+    }
 
     #[test]
     fn flows_are_aligned_and_missing_fields_are_dashes() {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{core::detect::DetectConfig, output::OutputSettings};
+use crate::{core::detect::DetectConfig, guard::GuardConfig, output::OutputSettings};
 
 pub use engine::{Engine, Quiet, Timeout};
 pub use keys::{Key, json_schema, known_keys};
@@ -42,6 +42,7 @@ pub struct Config {
     pub flows: Flows,
     pub engine: Engine,
     pub detect: DetectConfig,
+    pub guard: GuardConfig,
     pub output: OutputSettings,
     pub stats: Stats,
     pub metrics: Metrics,
@@ -122,6 +123,9 @@ impl Config {
             self.metrics.listen.len() <= 8,
             "at most 8 addresses can be listened on",
         );
+        for (key, good, complaint) in self.guard.checks() {
+            check(key, good, complaint);
+        }
         problems
     }
 }

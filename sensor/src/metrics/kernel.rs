@@ -14,7 +14,6 @@ const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "sctp", "other_ip", "non_ip"];
 /// In the order of `SampleLoss`.
 const SAMPLE_LOSSES: [&str; 4] = ["budget", "ring_full", "unreadable", "no_ring"];
-const GUARD_STATES: &[&str] = &["normal", "alert", "mitigating"];
 
 const ACTION: Label = Label {
     name: "action",
@@ -239,25 +238,6 @@ pub(super) const METRICS: &[Metric] = &[
         help: "SYN-ACKs that the XDP program answered SYNs with.",
         labels: &[DEVICE],
         read: Some(|s, out| per_device(s, out, |device| device.ingress.totals.syncookies)),
-    },
-    Metric {
-        name: "sensor_syn_guard_destinations",
-        kind: Kind::Gauge,
-        help: "Destinations that the SYN guard watches, by state. Always 0: this release has no guard.",
-        labels: &[
-            DEVICE,
-            Label {
-                name: "state",
-                values: Values::OneOf(GUARD_STATES),
-            },
-        ],
-        read: Some(|snapshot, out| {
-            for name in snapshot.devices.keys() {
-                for state in GUARD_STATES {
-                    out.add(&[name, state], 0);
-                }
-            }
-        }),
     },
     Metric {
         name: "sensor_generations_total",

@@ -1,6 +1,6 @@
 //! Prometheus metrics: one table of what there is, read from one consistent [`Snapshot`].
 //!
-//! The table (in [`kernel`], [`engine`] and [`process`]) says name, kind, help, labels and how to
+//! The table (in [`kernel`], [`guard`], [`engine`] and [`process`]) says name, kind, help, labels and how to
 //! read the value; scrape, generated reference and tests all walk it. No label ever holds an
 //! address, a port pair, a name from the wire or a URL: label values are device names of the
 //! configuration or come from a fixed list.
@@ -8,6 +8,7 @@
 mod collector;
 mod dissected;
 mod engine;
+mod guard;
 mod health;
 mod kernel;
 mod listener;
@@ -22,5 +23,5 @@ pub use dissected::Dissected;
 pub use health::Health;
 pub use reference::reference;
 pub use server::{ListenError, Refresh, Server};
-pub use snapshot::{Device, Flowed, Output, Reload, Snapshot};
+pub use snapshot::{Device, Flowed, Guard, Output, Reload, Snapshot};
 pub use table::{Kind, Label, Metric, Values, table};

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sensor_ebpf::abi::{Direction, Totals};
+use sensor_ebpf::abi::{DestinationCounters, Direction, Totals};
 
 use super::Dissected;
 use crate::{
     bpf::{DeviceTotals, ProgramStats, XdpMode},
     core::{stats::Stats, time::Timestamp},
+    guard,
     source::live,
 };
 
@@ -32,6 +33,7 @@ pub struct Snapshot {
     /// By name of the output.
     pub outputs: BTreeMap<&'static str, Output>,
     pub reload: Reload,
+    pub guard: Guard,
 }
 
 /// What was counted on one device.
@@ -66,6 +68,30 @@ pub struct Output {
     pub events: u64,
     pub dropped_queue_full: u64,
     pub dropped_write_error: u64,
+}
+
+/// What the SYN-flood guard thinks and has done, of all destinations together.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    pub mode: &'static str,
+    /// Destinations by state.
+    pub states: [u64; 3],
+    pub counted: DestinationCounters,
+    pub stats: guard::Stats,
+    /// Times that the kernel refused what the guard wanted.
+    pub errors: u64,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            mode: guard::Mode::Off.as_str(),
+            states: [0; 3],
+            counted: DestinationCounters::default(),
+            stats: guard::Stats::default(),
+            errors: 0,
+        }
+    }
 }
 
 /// The last reload of the configuration; the start counts as one.

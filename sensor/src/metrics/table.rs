@@ -2,7 +2,7 @@
 
 use prometheus::proto;
 
-use super::{Snapshot, engine, kernel, process};
+use super::{Snapshot, engine, guard, kernel, process};
 
 /// Kind of a metric, as Prometheus knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Metric {
 pub fn table() -> impl Iterator<Item = &'static Metric> {
     kernel::METRICS
         .iter()
+        .chain(guard::METRICS)
         .chain(engine::METRICS)
         .chain(process::METRICS)
 }

@@ -2,6 +2,7 @@
 
 mod interface;
 mod offload;
+mod syn;
 mod system;
 
 use std::{
@@ -84,6 +85,7 @@ impl Finding {
 /// The status is 1 if something would prevent running.
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut findings = system::examine();
+    findings.extend(syn::examine());
     for name in &args.interfaces {
         findings.extend(interface::examine(name));
     }

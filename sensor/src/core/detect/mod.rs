@@ -20,7 +20,7 @@ pub struct DetectConfig {
 #[must_use]
 pub const fn detector_of(signature_id: u32) -> &'static str {
     match signature_id {
-        syn_flood::SIGNATURE => "syn_flood",
+        syn_flood::Signature::FIRST..=syn_flood::Signature::LAST => "syn_flood",
         _ => "other",
     }
 }

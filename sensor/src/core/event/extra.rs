@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{flow::is_false, text::Text};
+use super::{flow::is_false, guard::Guard, text::Text};
 
 /// Every field is optional; which are set depends on the event's type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -50,6 +50,12 @@ pub struct Extra {
     /// Class of a DNS query where it is not IN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_class: Option<u16>,
+    /// `cookie`: the guard's SYN cookie opened the connection; its handshake was not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<&'static str>,
+    /// A change of state of the SYN-flood guard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Box<Guard>>,
     /// What an alert's detector measured, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub observed: BTreeMap<&'static str, u64>,

@@ -10,6 +10,7 @@ mod anomaly;
 mod dns;
 mod extra;
 mod flow;
+mod guard;
 mod http;
 mod schema;
 mod stats;
@@ -29,6 +30,7 @@ pub use self::{
     dns::{Answers, Dns, DnsKind, EdnsOption, HexFlags, Query, Rdata, Record, Soa, Srv, Sshfp},
     extra::Extra,
     flow::{Flow, FlowReason, FlowState, Tcp, TcpFlags, TcpState},
+    guard::Guard,
     http::{ContentRange, Http},
     schema::schema,
     stats::Stats,

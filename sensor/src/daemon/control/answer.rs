@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{FlowQuery, FlowSort, MAX_FLOWS, Request};
+use super::{FlowQuery, FlowSort, MAX_FLOWS, Request, guard};
 use crate::{
     bpf::Attachment,
     config::Config,
@@ -12,14 +12,17 @@ use crate::{
         engine::Engine,
         event::{Body, Event, Flow},
     },
-    daemon::stats,
+    daemon::{live::Guard, stats},
     metrics::{Device, Snapshot},
+    source::live::Clock,
 };
 
 /// What an answer is made of.
 pub(in crate::daemon) struct View<'a> {
     pub(in crate::daemon) snapshot: &'a Snapshot,
     pub(in crate::daemon) engine: &'a Engine,
+    pub(in crate::daemon) guard: &'a Guard,
+    pub(in crate::daemon) clock: &'a Clock,
     pub(in crate::daemon) config: &'a Config,
     pub(in crate::daemon) attachments: Vec<&'a Attachment>,
     pub(in crate::daemon) uptime: Duration,
@@ -58,6 +61,7 @@ fn status(view: &View<'_>) -> Value {
         "generation_errors": snapshot.generation_errors,
         "accounting_error_packets":
             snapshot.devices.values().map(|device| device.error_packets).sum::<u64>(),
+        "guard": guard::status(view.guard, view.clock),
         "flows_alive": view.engine.stats().flow.active,
         "outputs": snapshot.outputs.iter().map(|(name, output)| json!({
             "name": name,

@@ -6,6 +6,7 @@
 
 mod answer;
 mod client;
+mod guard;
 mod listener;
 
 use std::{io, path::PathBuf};

@@ -25,7 +25,10 @@ impl Live {
         let mut out = |event| taker.take(event);
         self.engine.on_drain(&drain, &mut out);
         let name = |ifindex| interfaces.get(&ifindex).cloned();
-        self.syn_flood.on_drain(&drain, &name, &mut out);
+        let (guard, plane) = (&mut self.guard, &mut self.plane);
+        let mut is_taken = |address, port| guard.take(plane, address, port);
+        self.syn_flood
+            .on_drain(&drain, &name, &mut is_taken, &mut out);
     }
 
     pub(super) fn close_generation(&mut self) {

@@ -7,6 +7,7 @@
 
 mod devices;
 mod generation;
+mod guard;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,8 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot};
+
+pub(super) use self::guard::Guard;
 
 use self::generation::Pending;
 use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
@@ -79,6 +82,7 @@ struct Live {
     source: Source,
     engine: Engine,
     syn_flood: SynFlood,
+    guard: Guard,
     taker: Taker,
     snapshot: Snapshot,
     interfaces: BTreeMap<u32, Arc<str>>,
@@ -112,7 +116,7 @@ impl Live {
         let Parts {
             config,
             force_tap,
-            plane,
+            mut plane,
             outputs,
             exporter,
             health,
@@ -136,6 +140,7 @@ impl Live {
                 programs: plane.programs().to_vec(),
                 ..Snapshot::default()
             },
+            guard: Guard::start(&mut plane, &config)?,
             config,
             plane,
             source: Source::new(Options::default()),
@@ -184,6 +189,7 @@ impl Live {
         self.watchdog.feed();
         self.clock.follow();
         self.read_samples();
+        self.guard_destinations();
         self.answer();
         if self.taker.outputs.reader_left() {
             tracing::info!("The reader of the events has gone");
@@ -244,6 +250,7 @@ impl Live {
         self.snapshot.dissected = self.taker.dissected;
         self.snapshot.samples = *self.source.stats();
         self.snapshot.clock_steps = self.clock.steps();
+        self.snapshot.guard = self.guard.snapshot();
         self.snapshot.outputs = self.taker.outputs.counters();
         self.exporter.publish(self.snapshot.clone());
     }
@@ -263,6 +270,8 @@ impl Live {
                     let view = control::View {
                         snapshot: &self.snapshot,
                         engine: &self.engine,
+                        guard: &self.guard,
+                        clock: &self.clock,
                         config: &self.config,
                         attachments: self.plane.attachments().collect(),
                         uptime: self.started.elapsed(),
@@ -280,7 +289,13 @@ impl Live {
             self.snapshot.reload.failed = true;
             return;
         }
+        if let Err(error) = self.configure_guard(&new) {
+            tracing::error!("The SYN-flood guard is not as configured: {error}");
+            self.snapshot.reload.failed = true;
+            return;
+        }
         self.syn_flood.configure(new.detect.syn_flood.clone());
+        self.config.guard = new.guard;
         self.config.sampling = new.sampling;
         self.config.flows.interval_ms = new.flows.interval_ms;
         self.interval = Duration::from_millis(new.flows.interval_ms);

@@ -25,8 +25,41 @@ use crate::core::{
     time::Timestamp,
 };
 
-/// `alert.signature_id`.
-pub const SIGNATURE: u32 = 1;
+/// What alerts on SYN floods say; the number is their `alert.signature_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Signature {
+    /// There is a flood, and nothing is done about it.
+    Seen = 1,
+    /// There is a flood, and the guard defends its destination.
+    Mitigated = 2,
+    /// The flood is over.
+    Over = 3,
+}
+
+impl Signature {
+    pub(super) const FIRST: u32 = Self::Seen as u32;
+    pub(super) const LAST: u32 = Self::Over as u32;
+
+    /// The alert with this signature.
+    #[must_use]
+    pub fn alert(self, action: Action) -> Alert {
+        let (signature, severity) = match self {
+            Self::Seen => ("SENSOR SYN flood", 2),
+            Self::Mitigated => ("SENSOR SYN flood mitigated", 2),
+            Self::Over => ("SENSOR SYN flood over", 3),
+        };
+        Alert {
+            action,
+            gid: GENERATOR,
+            signature_id: self as u32,
+            rev: 1,
+            signature: Text::from(signature),
+            category: Text::from("Detection of a Denial of Service Attack"),
+            severity,
+        }
+    }
+}
 
 const SECOND: u64 = 1_000_000_000;
 const TCP: u8 = 6;
@@ -137,11 +170,13 @@ impl SynFlood {
 
     /// Judges a closed generation.
     ///
-    /// `interface` names a device by its index.
+    /// `interface` names a device by its index. `is_taken` is asked before an alert for an address
+    /// and port: whether somebody else watches them and tells what is to be told.
     pub fn on_drain(
         &mut self,
         drain: &Drain,
         interface: &dyn Fn(u32) -> Option<Arc<str>>,
+        is_taken: &mut dyn FnMut([u8; 16], u16) -> bool,
         out: &mut dyn FnMut(Event),
     ) {
         if !self.config.enabled {
@@ -151,7 +186,7 @@ impl SynFlood {
         for flow in &drain.flows {
             self.count(flow);
         }
-        self.judge(drain.closed, interface, out);
+        self.judge(drain.closed, interface, is_taken, out);
     }
 
     fn count(&mut self, flow: &KernelFlow) {
@@ -199,6 +234,7 @@ impl SynFlood {
         &mut self,
         now: Timestamp,
         interface: &dyn Fn(u32) -> Option<Arc<str>>,
+        is_taken: &mut dyn FnMut([u8; 16], u16) -> bool,
         out: &mut dyn FnMut(Event),
     ) {
         let config = &self.config;
@@ -216,7 +252,7 @@ impl SynFlood {
             if incomplete && judged.syn_rate >= config.syn_rate {
                 state.flooded.get_or_insert(state.since);
                 let cool = state.alerted.is_none_or(|at| now.since(at) >= cooldown);
-                if cool {
+                if cool && !is_taken(destination.address, destination.port) {
                     state.alerted = Some(now);
                     let mut event = judged.alert(destination, state, config, now);
                     event.in_iface = interface(destination.ifindex);
@@ -263,15 +299,7 @@ impl Judged {
         config: &Config,
         now: Timestamp,
     ) -> Event {
-        let alert = Alert {
-            action: Action::Allowed,
-            gid: GENERATOR,
-            signature_id: SIGNATURE,
-            rev: 1,
-            signature: Text::from("SENSOR SYN flood"),
-            category: Text::from("Detection of a Denial of Service Attack"),
-            severity: 2,
-        };
+        let alert = Signature::Seen.alert(Action::Allowed);
         let observed = [
             ("syns", self.syns),
             ("syns_per_second", self.syn_rate),

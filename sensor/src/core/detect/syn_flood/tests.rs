@@ -55,7 +55,9 @@ fn connections(count: u16) -> impl Iterator<Item = KernelFlow> {
 fn alerts(detector: &mut SynFlood, drain: &Drain) -> Vec<Event> {
     let mut events = Vec::new();
     let name = |ifindex| (ifindex == IFINDEX).then(|| "eth0".into());
-    detector.on_drain(drain, &name, &mut |event| events.push(event));
+    detector.on_drain(drain, &name, &mut |_, _| false, &mut |event| {
+        events.push(event);
+    });
     events
 }
 
@@ -78,7 +80,7 @@ fn flood_is_seen_after_one_window() {
     assert_eq!(json["proto"], "TCP");
     assert_eq!(json["in_iface"], "eth0");
     assert_eq!(json["alert"]["signature"], "SENSOR SYN flood");
-    assert_eq!(json["alert"]["signature_id"], SIGNATURE);
+    assert_eq!(json["alert"]["signature_id"], Signature::Seen as u32);
     assert_eq!(json["alert"]["action"], "allowed");
     assert_eq!(json["sensor"]["observed"]["syns_per_second"], 1000);
     assert_eq!(json["sensor"]["observed"]["completed_percent"], 0);
@@ -179,4 +181,23 @@ fn own_syns_fragments_and_other_protocols_do_not_count() {
     alerts(&mut detector, &generation(1, flows()));
     assert!(alerts(&mut detector, &generation(2, flows())).is_empty());
     assert_eq!(detector.stats().destinations, 0);
+}
+
+#[test]
+fn what_somebody_else_watches_raises_no_alert() {
+    let mut detector = detector();
+    let mut asked = Vec::new();
+    for second in 1..=4 {
+        let drain = generation(second, bare_syns(1000));
+        let mut is_taken = |address, port| {
+            asked.push((address, port));
+            true
+        };
+        detector.on_drain(&drain, &|_| None, &mut is_taken, &mut |event| {
+            panic!("told twice: {event:?}")
+        });
+    }
+    let address = std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
+    assert_eq!(asked, [(address.octets(), 80); 2]);
+    assert_eq!(detector.stats().flooded, 1);
 }

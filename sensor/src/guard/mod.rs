@@ -1,0 +1,177 @@
+//! The SYN-flood guard's judgement, as sans-IO as the engine: the kernel's counters and the time
+//! go in, changes come out.
+//!
+//! The kernel names destinations that suddenly get many SYNs, and counts what comes to those that
+//! it is told to watch. [`Judge`] decides which of them are flooded: by the rate of SYNs **and** by
+//! how few of them become connections, over at least a second, so that no crowd of real clients is
+//! taken for an attack. What the changes say, the live loop writes into the kernel's maps; the
+//! kernel alone defends.
+//!
+//! There are two thresholds. A flood that `[detect.syn_flood]` speaks of is told ([`State::Alert`]);
+//! one that `[guard]` speaks of is met, too ([`State::Mitigating`], if the mode says so). The guard
+//! arms late and disarms early: a connection that comes through a cookie has lost some options, and
+//! one that has to retransmit has lost a second.
+
+mod config;
+mod event;
+mod judge;
+mod policy;
+mod window;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use sensor_ebpf::abi::{DestinationCounters, DestinationKey, Method};
+
+pub use config::{GuardConfig, MethodChoice, Mode, Override};
+pub use event::event;
+pub use judge::{Judge, Stats, Watched};
+pub use policy::Policy;
+pub use window::Rates;
+
+/// What is thought of a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Watched, because it gets many SYNs.
+    #[default]
+    Normal,
+    /// Flooded, and nothing is done about it.
+    Alert,
+    /// Flooded, and defended.
+    Mitigating,
+}
+
+/// Label values, in the order of [`State`].
+pub const STATES: [&str; 3] = ["normal", "alert", "mitigating"];
+
+impl State {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        STATES[self as usize]
+    }
+}
+
+/// Why cookies do not serve where they are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// `net.ipv4.tcp_syncookies` is 0: the kernel would not accept them.
+    SyncookiesOff,
+    /// The self-test failed, or could not be made.
+    SelfTest,
+    /// Nobody listens there in this network namespace: it is forwarded, translated, or closed.
+    NoListener,
+    /// A mirror port: nothing can be answered.
+    Mirror,
+}
+
+impl Obstacle {
+    /// For machines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SyncookiesOff => "syncookies_off",
+            Self::SelfTest => "self_test_failed",
+            Self::NoListener => "no_listener",
+            Self::Mirror => "mirror_port",
+        }
+    }
+
+    /// For people, with the remedy.
+    #[must_use]
+    pub const fn explained(self) -> &'static str {
+        match self {
+            Self::SyncookiesOff => {
+                "net.ipv4.tcp_syncookies is 0, so the kernel refuses cookies: set it to 1"
+            }
+            Self::SelfTest => "the self-test of cookies did not succeed: the log says why",
+            Self::NoListener => {
+                "nobody listens there in this network namespace (forwarded, translated or closed)"
+            }
+            Self::Mirror => "a mirror port answers nothing",
+        }
+    }
+}
+
+/// What the kernel has to be told, and what everybody should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Count what comes to the destination, and treat it by the method.
+    Put {
+        key: DestinationKey,
+        method: Method,
+        /// SYNs per second that pass at most, by the method "rate"; 0 for no limit.
+        syn_per_second: u32,
+    },
+    /// Forget the destination.
+    Remove(DestinationKey),
+    /// The state has changed.
+    Turned(Turn),
+}
+
+/// One change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub key: DestinationKey,
+    pub from: State,
+    pub to: State,
+    /// What is done, or would be in the mode "monitor"; [`Method::Watch`] below the guard's
+    /// threshold.
+    pub method: Method,
+    /// Why it is not the cookie, where that is wanted.
+    pub obstacle: Option<Obstacle>,
+    /// Kernel time of the change, nanoseconds.
+    pub at: u64,
+    /// Kernel time since which the former state lasted.
+    pub since: u64,
+    /// What the last window showed.
+    pub rates: Rates,
+    /// What was counted in the former state.
+    pub did: DestinationCounters,
+}
+
+/// Counters of one destination by name, as status and events show them.
+#[must_use]
+pub fn named(counters: &DestinationCounters) -> [(&'static str, u64); 18] {
+    [
+        ("syn", counters.syn),
+        ("syn_bytes", counters.syn_bytes),
+        ("passed", counters.passed),
+        ("completed", counters.completed),
+        ("cookies", counters.cookies),
+        ("cookie_no_listener", counters.cookie_no_listener),
+        ("cookie_queue_open", counters.cookie_queue_open),
+        ("cookie_ineligible", counters.cookie_ineligible),
+        ("cookie_admitted", counters.cookie_admitted),
+        ("first_dropped", counters.first_dropped),
+        (
+            "retransmission_admitted",
+            counters.retransmission_admitted,
+        ),
+        ("known_admitted", counters.known_admitted),
+        ("source_limited", counters.source_limited),
+        ("destination_limited", counters.destination_limited),
+        ("synack_limited", counters.synack_limited),
+        ("lapsed", counters.lapsed),
+        ("out_of_state", counters.out_of_state),
+        ("would_take", counters.would_take),
+    ]
+}
+
+/// A destination's address as people write it.
+#[must_use]
+pub fn address_of(key: &DestinationKey) -> IpAddr {
+    Ipv6Addr::from(key.address).to_canonical()
+}
+
+/// The name of a method.
+#[must_use]
+pub const fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Watch => "watch",
+        Method::Cookie => "cookie",
+        Method::Retransmission => "retransmission",
+        Method::Rate => "rate",
+    }
+}
+
+#[cfg(test)]
+mod tests;
