@@ -125,12 +125,7 @@ impl Judge {
 
     /// Begins to watch a destination that gets many SYNs. False if it is not watched: there is no
     /// room for it, or it is to be left alone.
-    pub fn suspect(
-        &mut self,
-        key: DestinationKey,
-        now: u64,
-        out: &mut dyn FnMut(Change),
-    ) -> bool {
+    pub fn suspect(&mut self, key: DestinationKey, now: u64, out: &mut dyn FnMut(Change)) -> bool {
         if self.watched.contains_key(&key) {
             return true;
         }
@@ -183,8 +178,15 @@ impl Judge {
         };
         watched.rates = rates;
         let policy = &self.policy;
-        watched.told.judge(&rates, policy.alert_rate.min(watched.rule.arm_rate), policy, now);
-        watched.armed.judge(&rates, watched.rule.arm_rate, policy, now);
+        watched.told.judge(
+            &rates,
+            policy.alert_rate.min(watched.rule.arm_rate),
+            policy,
+            now,
+        );
+        watched
+            .armed
+            .judge(&rates, watched.rule.arm_rate, policy, now);
         let is_unheard = rates.no_listener_percent >= NO_LISTENER_PERCENT;
         let is_new = watched.method == Method::Cookie && is_unheard;
         if is_new {
@@ -324,7 +326,11 @@ impl Watched {
             from: self.state,
             to: state,
             // What was done, where it ends.
-            method: if method == Method::Watch { former } else { method },
+            method: if method == Method::Watch {
+                former
+            } else {
+                method
+            },
             obstacle: self.obstacle,
             at: now,
             since: self.since,

@@ -55,8 +55,6 @@ impl State {
 pub enum Obstacle {
     /// `net.ipv4.tcp_syncookies` is 0: the kernel would not accept them.
     SyncookiesOff,
-    /// The self-test failed, or could not be made.
-    SelfTest,
     /// Nobody listens there in this network namespace: it is forwarded, translated, or closed.
     NoListener,
     /// A mirror port: nothing can be answered.
@@ -69,7 +67,6 @@ impl Obstacle {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SyncookiesOff => "syncookies_off",
-            Self::SelfTest => "self_test_failed",
             Self::NoListener => "no_listener",
             Self::Mirror => "mirror_port",
         }
@@ -82,7 +79,6 @@ impl Obstacle {
             Self::SyncookiesOff => {
                 "net.ipv4.tcp_syncookies is 0, so the kernel refuses cookies: set it to 1"
             }
-            Self::SelfTest => "the self-test of cookies did not succeed: the log says why",
             Self::NoListener => {
                 "nobody listens there in this network namespace (forwarded, translated or closed)"
             }
@@ -142,10 +138,7 @@ pub fn named(counters: &DestinationCounters) -> [(&'static str, u64); 18] {
         ("cookie_ineligible", counters.cookie_ineligible),
         ("cookie_admitted", counters.cookie_admitted),
         ("first_dropped", counters.first_dropped),
-        (
-            "retransmission_admitted",
-            counters.retransmission_admitted,
-        ),
+        ("retransmission_admitted", counters.retransmission_admitted),
         ("known_admitted", counters.known_admitted),
         ("source_limited", counters.source_limited),
         ("destination_limited", counters.destination_limited),

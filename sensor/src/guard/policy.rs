@@ -36,11 +36,7 @@ pub(super) struct Rule {
 impl Policy {
     /// `obstacle`: why cookies do not work on this host, if they do not.
     #[must_use]
-    pub fn new(
-        guard: &GuardConfig,
-        flood: &syn_flood::Config,
-        obstacle: Option<Obstacle>,
-    ) -> Self {
+    pub fn new(guard: &GuardConfig, flood: &syn_flood::Config, obstacle: Option<Obstacle>) -> Self {
         Self {
             mode: guard.mode,
             // A detector that is switched off tells nothing that is not met.
@@ -81,7 +77,9 @@ impl Policy {
         });
         Rule {
             exempt: fitting.is_some_and(|one| one.exempt),
-            arm_rate: fitting.and_then(|one| one.syn_rate).unwrap_or(self.arm_rate),
+            arm_rate: fitting
+                .and_then(|one| one.syn_rate)
+                .unwrap_or(self.arm_rate),
             method: fitting.and_then(|one| one.method).unwrap_or(self.method),
             syn_per_second: fitting
                 .and_then(|one| one.destination_syn_rate)

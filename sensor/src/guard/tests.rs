@@ -71,9 +71,13 @@ impl Simulation {
             changes: Vec::new(),
         };
         let changes = &mut simulation.changes;
-        assert!(simulation.judge.suspect(simulation.key, simulation.now, &mut |change| {
-            changes.push(change);
-        }));
+        assert!(
+            simulation
+                .judge
+                .suspect(simulation.key, simulation.now, &mut |change| {
+                    changes.push(change);
+                })
+        );
         simulation.observe();
         simulation
     }
@@ -155,7 +159,10 @@ fn flood_is_met_after_a_second_and_left_alone_after_ten_calm_ones() {
     else {
         panic!("{:?}", simulation.changes)
     };
-    assert_eq!((over.from, over.method), (State::Mitigating, Method::Cookie));
+    assert_eq!(
+        (over.from, over.method),
+        (State::Mitigating, Method::Cookie)
+    );
     assert!((2_000_000..2_200_000).contains(&over.did.syn), "{over:?}");
 }
 
@@ -245,12 +252,14 @@ fn monitor_tells_and_says_what_it_would_do() {
 fn mode_changes_at_run_time() {
     let mut simulation = Simulation::new(&config());
     simulation.seconds(3, flood(50_000));
-    let mut configure = |simulation: &mut Simulation, mode| {
+    let configure = |simulation: &mut Simulation, mode| {
         let config = GuardConfig { mode, ..config() };
         let changes = &mut simulation.changes;
         simulation
             .judge
-            .configure(policy(&config), simulation.now, &mut |change| changes.push(change));
+            .configure(policy(&config), simulation.now, &mut |change| {
+                changes.push(change)
+            });
     };
     configure(&mut simulation, Mode::Monitor);
     assert_eq!(simulation.state(), State::Alert);
@@ -296,7 +305,11 @@ fn without_a_listener_or_cookies_retransmission_serves() {
     let obstacle = Some(Obstacle::SyncookiesOff);
     let mut simulation = Simulation::new(&config());
     simulation.judge = Judge::new(Policy::new(&config(), &flood_config, obstacle), 1);
-    assert!(simulation.judge.suspect(simulation.key, simulation.now, &mut |_| {}));
+    assert!(
+        simulation
+            .judge
+            .suspect(simulation.key, simulation.now, &mut |_| {})
+    );
     simulation.seconds(3, flood(50_000));
     assert_eq!(simulation.watched().method, Method::Retransmission);
     assert_eq!(simulation.watched().obstacle, obstacle);

@@ -48,7 +48,10 @@ fn destination(one: &Watched, clock: &Clock, now: u64) -> Map<String, Value> {
     let fields = [
         ("state", json!(one.state.as_str())),
         ("since", json!(since)),
-        ("seconds", json!(now.saturating_sub(one.since) / 1_000_000_000)),
+        (
+            "seconds",
+            json!(now.saturating_sub(one.since) / 1_000_000_000),
+        ),
         ("method", json!(method_name(one.method))),
         ("obstacle", json!(one.obstacle.map(Obstacle::as_str))),
         ("syns_per_second", json!(one.rates.syn)),

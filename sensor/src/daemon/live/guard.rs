@@ -23,8 +23,6 @@ pub(in crate::daemon) struct Guard {
     mode: Mode,
     /// Why no cookies are sent here.
     obstacle: Option<Obstacle>,
-    /// Whether cookies have been tried; the result stands in `obstacle`.
-    is_tested: bool,
     polled: Instant,
     /// Turns of the loop in which the kernel refused something.
     errors: u64,
@@ -38,7 +36,6 @@ impl Guard {
             judge: Judge::new(policy, MAX_DESTINATIONS),
             mode: config.guard.mode,
             obstacle: None,
-            is_tested: false,
             polled: Instant::now(),
             errors: 0,
         };
@@ -54,7 +51,7 @@ impl Guard {
         tell: &mut dyn FnMut(&Turn),
     ) -> Result<(), PlaneError> {
         self.mode = config.guard.mode;
-        self.look_for_obstacles(plane, config);
+        self.look_for_obstacles(config);
         let policy = Policy::new(&config.guard, &config.detect.syn_flood, self.obstacle);
         let settings = config.guard.settings(policy.suspect_per_window());
         let now = monotonic_ns();
@@ -138,7 +135,9 @@ impl Guard {
                     changes.push(change);
                 }),
                 // The kernel refused it when it was new.
-                None => self.judge.put_again(&key, &mut |change| changes.push(change)),
+                None => self
+                    .judge
+                    .put_again(&key, &mut |change| changes.push(change)),
             }
         }
         self.apply(plane, changes, tell)?;
@@ -179,25 +178,14 @@ impl Guard {
         result
     }
 
-    fn look_for_obstacles(&mut self, plane: &DataPlane, config: &Config) {
+    fn look_for_obstacles(&mut self, config: &Config) {
         let former = self.obstacle;
         self.obstacle = if config.tap {
             Some(Obstacle::Mirror)
         } else if TcpSettings::read().syncookies == 0 {
             Some(Obstacle::SyncookiesOff)
-        } else if self.mode != Mode::Mitigate {
-            None
-        } else if self.is_tested {
-            former.filter(|obstacle| *obstacle == Obstacle::SelfTest)
         } else {
-            self.is_tested = true;
-            match plane.guard_self_test() {
-                Ok(()) => None,
-                Err(error) => {
-                    tracing::warn!("The self-test of SYN cookies failed: {error}");
-                    Some(Obstacle::SelfTest)
-                }
-            }
+            None
         };
         if self.mode == Mode::Mitigate
             && let Some(obstacle) = self.obstacle
