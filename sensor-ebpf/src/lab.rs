@@ -12,6 +12,8 @@ pub mod program {
     pub const GENERATE: &str = "lab_generate";
     /// XDP: drops everything, the baseline of the benches.
     pub const DROP: &str = "lab_drop";
+    /// XDP: drops what comes from outside the lab's own networks, as if it knew the attacker.
+    pub const DROP_ATTACK: &str = "lab_drop_attack";
     /// XDP: passes everything, a program of somebody else.
     pub const PASS: &str = "lab_pass";
     /// Classifier at egress: adds the VLAN tags that the destination's network asks for.
@@ -39,11 +41,25 @@ pub enum Port {
     Attacker = 2,
 }
 
-/// Bytes of the longest template: Ethernet, IPv6 and TCP headers.
-pub const TEMPLATE_LEN: usize = 14 + 40 + 20;
+/// Bytes of an Ethernet header, without and with one VLAN tag.
+pub const ETHERNET_LEN: usize = 14;
+pub const TAGGED_LEN: usize = ETHERNET_LEN + 4;
 
-/// What the generator sends. Flow `f` comes from the template's source address plus the low 17
-/// bits of `f`, and from port `1024 + (f >> 17)`.
+/// Bytes of the headers from the IP header on: IPv4 and IPv6, each with a TCP header without
+/// options, and with the one option that SYNs have here, the maximum segment size.
+pub const IPV4_LEN: usize = 20 + 20;
+pub const IPV4_SYN_LEN: usize = IPV4_LEN + 4;
+pub const IPV6_LEN: usize = 40 + 20;
+pub const IPV6_SYN_LEN: usize = IPV6_LEN + 4;
+
+/// Bytes of the longest template.
+pub const TEMPLATE_LEN: usize = TAGGED_LEN + IPV6_SYN_LEN;
+
+/// Bits of a source address that vary when sources are [`Stream::everywhere`].
+pub const EVERYWHERE_BITS: u32 = 28;
+
+/// What the generator sends. Flow `f` comes from the template's source address plus the low
+/// `address_bits` bits of `f`, and from port `1024 + (f >> address_bits)`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Stream {
@@ -54,9 +70,19 @@ pub struct Stream {
     /// Flow of packet `n` is `n * step & flow_mask`: 1 takes them in turn, another odd number
     /// scatters them.
     pub step: u32,
+    /// How many bits of the flow's number go into the source address.
+    pub address_bits: u32,
+    /// 1: no flows; address and port of each packet are drawn anew, the address from
+    /// [`EVERYWHERE_BITS`] bits.
+    pub everywhere: u32,
+    /// The four bytes of the source address of which the low bits vary: all of an IPv4 address,
+    /// of an IPv6 address the last four, or with `everywhere` the third to the sixth.
+    pub base: u32,
     /// The device that frames leave by.
     pub ifindex: u32,
-    /// Bytes of the frame's headers: 54 (IPv4) or 74 (IPv6).
+    /// Bytes of the Ethernet header: [`ETHERNET_LEN`] or [`TAGGED_LEN`].
+    pub ethernet_len: u32,
+    /// Bytes of the headers behind it: [`IPV4_LEN`] and so on.
     pub header_len: u32,
     /// Unfolded sum of the IPv4 header's words, with checksum and variable fields 0.
     pub ip_sum: u32,

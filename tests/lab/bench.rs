@@ -161,12 +161,10 @@ pub(crate) fn run(binary: &Path, seconds: u64, rounds: u32) -> Result<()> {
 
 fn stream(lab: &Lab, flows: u32) -> StreamSpec {
     StreamSpec {
-        to: (lab.server.ipv4(0), 80).into(),
-        to_mac: lab.server.mac(),
         tcp_flags: tcp_flag::ACK,
         flows,
         scatter: false,
-        rate: None,
+        ..StreamSpec::syns((lab.server.ipv4(0), 80).into(), lab.server.mac())
     }
 }
 

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, MapData};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
-use sensor_ebpf::lab::{Progress, Stream, map, program};
+use sensor_ebpf::lab::{
+    ETHERNET_LEN, IPV4_LEN, IPV4_SYN_LEN, IPV6_LEN, IPV6_SYN_LEN, Progress, Stream, TAGGED_LEN,
+    map, program,
+};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
+use crate::flood::{Cpu, cpu};
 use crate::{Namespace, device, object};
-
-/// Frames that one system call makes. Each call costs some 27 ms of set-up, and a paced
-/// generator can only stop between calls.
-const PER_CALL: u32 = 1 << 18;
 
 /// Frames handed to the device at once.
 const BATCH: u32 = 64;
@@ -28,21 +28,51 @@ pub mod tcp_flag {
     pub const ACK: u8 = 16;
 }
 
-/// What to send: TCP segments without payload.
+/// Last byte of the MAC address that invented senders share; the wire drops what goes there.
+pub(crate) const INVENTED: u8 = 9;
+
+/// The largest segment that SYNs offer.
+const MSS: u16 = 1460;
+
+/// Where the senders of a stream seem to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sources {
+    /// All at 198.18.0.0 or 2001:2::, and flows differ in their port.
+    One,
+    /// In 198.18.0.0/24 or 2001:2::/120, then ports.
+    Network,
+    /// In 198.18.0.0/15 (RFC 2544) or 2001:2::/111 (RFC 5180), then ports.
+    #[default]
+    Range,
+    /// Anywhere in 16.0.0.0/4 or 3fff::/20, one of 2^28 (IPv6: in as many networks), each packet
+    /// with an address and a port of its own: there are no flows.
+    Everywhere,
+}
+
+/// What to send: TCP segments without payload. SYNs carry the option of the maximum segment size,
+/// as real ones do.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSpec {
-    /// Where to; its family is that of the stream. Sources are invented from 198.18.0.0/15 or
-    /// 2001:2::/48.
+    /// Where to; its family is that of the stream.
     pub to: SocketAddr,
     pub to_mac: [u8; 6],
+    /// VLAN id of the frames' one tag, or 0 for none.
+    pub vlan: u8,
     /// TCP flags, see [`tcp_flag`].
     pub tcp_flags: u8,
+    pub sources: Sources,
     /// Number of flows, a power of two.
     pub flows: u32,
     /// Flows in scattered order rather than in turn.
     pub scatter: bool,
     /// Frames a second; `None` for as fast as it goes.
     pub rate: Option<u64>,
+    /// Turns that one system call makes, each with a frame unless that is ahead of the rate. A
+    /// call costs some 27 ms of set-up during which nothing is sent, and a generator can only
+    /// stop between calls.
+    pub turns: u32,
+    /// The sender's processor, on which everything else then goes before it.
+    pub cpu: Option<Cpu>,
 }
 
 /// What a generator sent.
@@ -58,6 +88,23 @@ pub struct Sent {
 }
 
 impl StreamSpec {
+    /// SYNs from a million flows in scattered order, as fast as it goes.
+    #[must_use]
+    pub const fn syns(to: SocketAddr, to_mac: [u8; 6]) -> Self {
+        Self {
+            to,
+            to_mac,
+            vlan: 0,
+            tcp_flags: tcp_flag::SYN,
+            sources: Sources::Range,
+            flows: 1 << 20,
+            scatter: true,
+            rate: None,
+            turns: 1 << 18,
+            cpu: None,
+        }
+    }
+
     fn layout(&self, ifindex: u32) -> Result<Stream> {
         anyhow::ensure!(
             self.flows.is_power_of_two(),
@@ -68,40 +115,85 @@ impl StreamSpec {
         stream.flow_mask = self.flows - 1;
         stream.step = if self.scatter { 0x9e37_79b1 } else { 1 };
         stream.ifindex = ifindex;
+        let everywhere = self.sources == Sources::Everywhere;
+        stream.everywhere = everywhere.into();
+        stream.address_bits = match self.sources {
+            Sources::One => 0,
+            Sources::Network => 8,
+            Sources::Range | Sources::Everywhere => 17,
+        };
+        let is_syn = self.tcp_flags & tcp_flag::SYN != 0;
+        let tcp_len = if is_syn { 24 } else { 20 };
+
+        let ip = self.ethernet(&mut stream);
         let template = &mut stream.template;
-        template[..6].copy_from_slice(&self.to_mac);
-        template[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 3]);
-        let tcp = match self.to.ip() {
+        let (tcp, addresses) = match self.to.ip() {
             IpAddr::V4(to) => {
-                template[12..14].copy_from_slice(&[8, 0]);
-                template[14..23].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64]);
-                template[23] = libc::IPPROTO_TCP as u8;
-                template[26..30].copy_from_slice(&[198, 18, 0, 0]);
-                template[30..34].copy_from_slice(&to.octets());
-                stream.ip_sum = sum(&template[14..34]);
-                34
+                stream.header_len = if is_syn { IPV4_SYN_LEN } else { IPV4_LEN } as u32;
+                stream.base = if everywhere { 0x1000_0000 } else { 0xc612_0000 };
+                template[ip..ip + 9].copy_from_slice(&[
+                    0x45,
+                    0,
+                    0,
+                    20 + tcp_len,
+                    0,
+                    0,
+                    0x40,
+                    0,
+                    64,
+                ]);
+                template[ip + 9] = libc::IPPROTO_TCP as u8;
+                template[ip + 12..ip + 16].copy_from_slice(&stream.base.to_be_bytes());
+                template[ip + 16..ip + 20].copy_from_slice(&to.octets());
+                stream.ip_sum = sum(&template[ip..ip + 20]);
+                (ip + 20, ip + 12..ip + 20)
             }
             IpAddr::V6(to) => {
-                template[12..14].copy_from_slice(&[0x86, 0xdd]);
-                template[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 20, 6, 64]);
-                template[22..26].copy_from_slice(&[0x20, 1, 0, 2]);
-                template[38..54].copy_from_slice(&to.octets());
-                54
+                stream.header_len = if is_syn { IPV6_SYN_LEN } else { IPV6_LEN } as u32;
+                template[ip..ip + 8].copy_from_slice(&[0x60, 0, 0, 0, 0, tcp_len, 6, 64]);
+                let network: &[u8] = if everywhere {
+                    &[0x3f, 0xff]
+                } else {
+                    &[0x20, 1, 0, 2]
+                };
+                template[ip + 8..ip + 8 + network.len()].copy_from_slice(network);
+                template[ip + 24..ip + 40].copy_from_slice(&to.octets());
+                (ip + 40, ip + 8..ip + 40)
             }
         };
-        stream.header_len = tcp as u32 + 20;
+        let tcp_end = tcp + usize::from(tcp_len);
         template[tcp + 2..tcp + 4].copy_from_slice(&self.to.port().to_be_bytes());
-        template[tcp + 12] = 0x50;
+        template[tcp + 12] = tcp_len << 2;
         template[tcp + 13] = self.tcp_flags;
         template[tcp + 14..tcp + 16].copy_from_slice(&64240_u16.to_be_bytes());
-        let addresses = if tcp == 34 {
-            &template[26..34]
-        } else {
-            &template[22..54]
-        };
-        // Pseudo header: addresses, protocol 6, length 20.
-        stream.tcp_sum = sum(addresses) + 6 + 20 + sum(&template[tcp..tcp + 20]);
+        if is_syn {
+            template[tcp + 20..tcp + 22].copy_from_slice(&[2, 4]);
+            template[tcp + 22..tcp_end].copy_from_slice(&MSS.to_be_bytes());
+        }
+        // Pseudo header: addresses, protocol, length.
+        stream.tcp_sum =
+            sum(&template[addresses]) + 6 + u32::from(tcp_len) + sum(&template[tcp..tcp_end]);
         Ok(stream)
+    }
+
+    /// Writes the Ethernet header; returns its length.
+    fn ethernet(&self, stream: &mut Stream) -> usize {
+        let template = &mut stream.template;
+        template[..6].copy_from_slice(&self.to_mac);
+        template[6..12].copy_from_slice(&[2, 0, 0, 0, 0, INVENTED]);
+        let mut len = ETHERNET_LEN;
+        if self.vlan != 0 {
+            template[12..16].copy_from_slice(&[0x81, 0, 0, self.vlan]);
+            len = TAGGED_LEN;
+        }
+        let kind = if self.to.is_ipv4() {
+            [8, 0]
+        } else {
+            [0x86, 0xdd]
+        };
+        template[len - 2..len].copy_from_slice(&kind);
+        stream.ethernet_len = len as u32;
+        len
     }
 }
 
@@ -167,10 +259,15 @@ impl Generator {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
         let (stopped, so_far) = (Arc::clone(&stop), Arc::clone(&sent));
+        let (turns, cpu) = (spec.turns, spec.cpu);
         let thread = namespace.spawn(move || {
+            if let Some(cpu) = cpu {
+                cpu.pin()?;
+                cpu::yield_to_all()?;
+            }
             let start = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
-                engine.run(PER_CALL)?;
+                engine.run(turns)?;
                 so_far.store(engine.progress()?.sent, Ordering::Relaxed);
             }
             Ok(Sent {
@@ -241,7 +338,8 @@ impl Engine {
             .context("no generator")?
             .try_into()?;
         program.load().context("cannot load the generator")?;
-        let frame = vec![0; MIN_FRAME.max(layout.header_len as usize)];
+        let headers = layout.ethernet_len + layout.header_len;
+        let frame = vec![0; MIN_FRAME.max(headers as usize)];
         Ok(Self {
             object,
             progress,

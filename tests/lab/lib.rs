@@ -11,6 +11,7 @@
 //! behind however the lab's process ends, also by `kill -9`.
 
 mod device;
+pub mod flood;
 mod generator;
 mod namespace;
 mod object;
@@ -22,7 +23,7 @@ pub mod traffic;
 mod wait;
 
 pub use device::Counters;
-pub use generator::{Generator, Sent, StreamSpec, tcp_flag};
+pub use generator::{Generator, Sent, Sources, StreamSpec, tcp_flag};
 pub use namespace::Namespace;
 pub use object::{ForeignProgram, object};
 pub use privilege::{root_or_skip, skip};

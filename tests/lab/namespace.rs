@@ -1,9 +1,9 @@
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -99,6 +99,43 @@ impl Namespace {
     /// With what `ip` wrote, if it fails.
     pub fn ip(&self, words: &str) -> Result<()> {
         self.tool("ip", words)
+    }
+
+    /// Sets a value below `/proc/sys`, e.g. of `net/ipv4/tcp_syncookies`; it holds for this
+    /// namespace alone.
+    ///
+    /// # Errors
+    /// If the kernel does not know it, or refuses the value.
+    pub fn set_sysctl(&self, name: &str, value: impl std::fmt::Display) -> Result<()> {
+        let (file, text) = (format!("/proc/sys/{name}"), value.to_string());
+        self.enter(|| std::fs::write(&file, &text))?
+            .with_context(|| format!("cannot write {value} to {file}"))
+    }
+
+    /// Runs a program inside the namespace and writes `text` to its stdin.
+    ///
+    /// # Errors
+    /// With what it wrote, if it fails.
+    pub(crate) fn feed(&self, program: &str, words: &[&str], text: &str) -> Result<()> {
+        let mut child = self
+            .command(program)
+            .args(words)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{program}`"))?;
+        child
+            .stdin
+            .take()
+            .context("no stdin")?
+            .write_all(text.as_bytes())?;
+        let output = child.wait_with_output()?;
+        anyhow::ensure!(
+            output.status.success(),
+            "`{program}` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
     }
 
     /// Runs a program with these words inside the namespace.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sensor_tests::traffic::{self, DnsType};
-use sensor_tests::{Generator, Host, Lab, StreamSpec, VLANS, tcp_flag};
+use sensor_tests::{Generator, Host, Lab, StreamSpec, VLANS};
 
 /// SYNs a second during the flood.
 const FLOOD_RATE: u64 = 20_000;
@@ -109,12 +109,8 @@ fn visit(
 /// Every 20 seconds: a port scan after 4, a SYN flood from 8 to 12.
 fn attack(attacker: &Host, server: &Host, stopped: &AtomicBool) -> Result<()> {
     let flood = StreamSpec {
-        to: (server.ipv4(0), 80).into(),
-        to_mac: server.mac(),
-        tcp_flags: tcp_flag::SYN,
-        flows: 1 << 20,
-        scatter: true,
         rate: Some(FLOOD_RATE),
+        ..StreamSpec::syns((server.ipv4(0), 80).into(), server.mac())
     };
     while !stopped.load(Ordering::Relaxed) {
         pause(stopped, Duration::from_secs(4));

@@ -7,6 +7,7 @@ use aya::maps::Array;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions};
 use sensor_ebpf::lab::{Port, map, program};
 
+use crate::generator::INVENTED;
 use crate::namespace::mount_sys;
 use crate::object::{attach_xdp, object};
 use crate::{Counters, Namespace, device};
@@ -28,6 +29,12 @@ pub enum Napi {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LabOptions {
     pub napi: Napi,
+    /// No classifiers that add and remove VLAN tags, which every packet pays for: the tagged
+    /// networks do not work then.
+    pub untagged: bool,
+    /// Bytes of the largest packet on every device, where it is not 1500. A veth with XDP takes
+    /// no more than about 3,500.
+    pub mtu: Option<u16>,
 }
 
 /// One end of the wire.
@@ -183,13 +190,18 @@ impl Lab {
         for host in [&client, &server, &attacker] {
             host.set_up()?;
         }
-        // Addresses that the generator invents: answered through the attacker, where the wire
-        // drops the answers.
-        for route in [
-            "route add 198.18.0.0/15 via 10.77.0.3",
-            "-6 route add 2001:2::/48 via fd77::3",
+        // Addresses that the generator invents lie behind a router that is not there: the wire
+        // drops what goes to it.
+        let mac = format!("lladdr 02:00:00:00:00:0{INVENTED} dev s0 nud permanent");
+        for words in [
+            format!("neigh replace 10.77.0.{INVENTED} {mac}"),
+            format!("neigh replace fd77::{INVENTED} {mac}"),
+            format!("route add 198.18.0.0/15 via 10.77.0.{INVENTED}"),
+            format!("route add 16.0.0.0/4 via 10.77.0.{INVENTED}"),
+            format!("-6 route add 2001:2::/48 via fd77::{INVENTED}"),
+            format!("-6 route add 3fff::/20 via fd77::{INVENTED}"),
         ] {
-            server.namespace.ip(route)?;
+            server.namespace.ip(&words)?;
         }
         let mut map: Array<_, u32> = wire_object
             .take_map(map::PORTS)
@@ -205,9 +217,24 @@ impl Lab {
         ] {
             attach_xdp(&mut wire_object, name, &wire, end)?;
         }
-        let vlan_objects = [&client, &server].map(tag);
+        let mut vlan_objects = Vec::new();
+        if !options.untagged {
+            for host in [&client, &server] {
+                vlan_objects.push(tag(host)?);
+            }
+        }
         if options.napi == Napi::Threaded {
-            threaded(&server)?;
+            threaded(&server.namespace, server.device)?;
+        }
+        if let Some(mtu) = options.mtu {
+            for (network, device) in [
+                (&client.namespace, "c0"),
+                (&server.namespace, "s0"),
+                (&wire, "wc"),
+                (&wire, "ws"),
+            ] {
+                network.ip(&format!("link set {device} mtu {mtu}"))?;
+            }
         }
         Ok(Self {
             client,
@@ -215,8 +242,13 @@ impl Lab {
             attacker,
             wire,
             _wire_object: wire_object,
-            _vlan_objects: vlan_objects.into_iter().collect::<Result<_>>()?,
+            _vlan_objects: vlan_objects,
         })
+    }
+
+    /// Moves the wire's receive path from the clients to a kernel thread, `napi/wc-*`.
+    pub(crate) fn thread_wire_of_clients(&self) -> Result<()> {
+        threaded(&self.wire, "wc")
     }
 }
 
@@ -246,9 +278,9 @@ fn tag(host: &Host) -> Result<Ebpf> {
 }
 
 /// Moves a device's receive path to a kernel thread.
-fn threaded(host: &Host) -> Result<()> {
-    let file = format!("/sys/class/net/{}/threaded", host.device);
-    host.namespace.enter(|| {
+fn threaded(network: &Namespace, device: &str) -> Result<()> {
+    let file = format!("/sys/class/net/{device}/threaded");
+    network.enter(|| {
         mount_sys().context("cannot mount /sys in a namespace")?;
         std::fs::write(&file, "1").with_context(|| format!("cannot write {file}"))
     })?

@@ -88,12 +88,10 @@ fn a_tap_drops_every_frame_and_counts_it() {
     };
     let sensor = Sensor::start(&host, &tap(&["--tap"])).expect("it starts");
     let spec = StreamSpec {
-        to: (lab.server.ipv4(0), 80).into(),
-        to_mac: lab.server.mac(),
         tcp_flags: tcp_flag::ACK,
         flows: 16,
         scatter: false,
-        rate: None,
+        ..StreamSpec::syns((lab.server.ipv4(0), 80).into(), lab.server.mac())
     };
     let sent = Generator::send(&namespace, "t1", &spec, 1000).expect("frames");
     assert_eq!(sent.frames, 1000);

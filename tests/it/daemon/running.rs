@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use sensor_tests::{
-    Generator, Sensor, SensorOptions, StreamSpec, root_or_skip, sensor_binary, tcp_flag, traffic,
-    until,
+    Generator, Sensor, SensorOptions, StreamSpec, root_or_skip, sensor_binary, traffic, until,
 };
 use serde_json::Value;
 
@@ -47,12 +46,9 @@ fn a_syn_flood_raises_an_alert() {
     let sensor = start(&lab, &[]);
     let target = SocketAddr::new(lab.server.ipv4(0), 80);
     let spec = StreamSpec {
-        to: target,
-        to_mac: lab.server.mac(),
-        tcp_flags: tcp_flag::SYN,
         flows: 1 << 12,
-        scatter: true,
         rate: Some(2000),
+        ..StreamSpec::syns(target, lab.server.mac())
     };
     let flood = Generator::start(&lab.attacker.namespace, "a0", &spec).expect("a flood");
     let alert = until("an alert", || {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sensor_tests::traffic::{self, DnsType};
-use sensor_tests::{Generator, StreamSpec, VLANS, root_or_skip, tcp_flag};
+use sensor_tests::{Generator, StreamSpec, VLANS, root_or_skip};
 
 use super::Scene;
 
@@ -61,14 +61,8 @@ fn half_a_million_segments_of_a_flood_are_counted_and_alerted() {
     }
     let scene = Scene::new(&[]);
     let before = scene.balance();
-    let flood = StreamSpec {
-        to: (scene.lab.server.ipv4(0), 80).into(),
-        to_mac: scene.lab.server.mac(),
-        tcp_flags: tcp_flag::SYN,
-        flows: 1 << 20,
-        scatter: true,
-        rate: None,
-    };
+    let target = (scene.lab.server.ipv4(0), 80).into();
+    let flood = StreamSpec::syns(target, scene.lab.server.mac());
     let sent = Generator::send(&scene.lab.attacker.namespace, "a0", &flood, 500_000);
     let sent = sent.expect("a flood");
     assert_eq!(sent.frames, 500_000);

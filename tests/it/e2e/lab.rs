@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sensor_tests::traffic::{self, DnsType, Servers, TlsServer};
 use sensor_tests::{
-    ForeignProgram, Generator, Lab, LabOptions, StreamSpec, VLANS, root_or_skip, tcp_flag,
+    ForeignProgram, Generator, Lab, LabOptions, Sources, StreamSpec, VLANS, root_or_skip, tcp_flag,
 };
 
 fn lab() -> Lab {
@@ -13,12 +13,8 @@ fn lab() -> Lab {
 
 fn syn_flood(lab: &Lab, flows: u32) -> StreamSpec {
     StreamSpec {
-        to: SocketAddr::new(lab.server.ipv4(0), 80),
-        to_mac: lab.server.mac(),
-        tcp_flags: tcp_flag::SYN,
         flows,
-        scatter: true,
-        rate: None,
+        ..StreamSpec::syns(SocketAddr::new(lab.server.ipv4(0), 80), lab.server.mac())
     }
 }
 
@@ -89,27 +85,41 @@ fn generated_segments_are_valid_and_distinct() {
         return;
     }
     let lab = lab();
-    let _servers = Servers::start(&lab.server).expect("servers");
-    for to in [lab.server.ipv4(0), lab.server.ipv6(0)] {
-        let spec = StreamSpec {
-            to: (to, 80).into(),
-            ..syn_flood(&lab, 1 << 20)
-        };
-        let before = lab.server.counters().expect("counters");
-        let resets = reset_counts(&lab);
-        let spec = StreamSpec {
-            tcp_flags: tcp_flag::ACK,
-            ..spec
-        };
-        Generator::send(&lab.attacker.namespace, "a0", &spec, 1000).expect("frames");
-        // A valid ACK of no connection is answered with RST; a broken checksum would be counted.
-        let now = reset_counts(&lab);
-        assert_eq!(now.1, resets.1, "bad checksums from {to}");
-        assert_eq!(now.0 - resets.0, 1000, "resets to {to}");
-        let got = lab.server.counters().expect("counters").since(before);
-        // The server itself may say more, e.g. report its multicast groups.
-        assert!(got.rx_packets == 1000 && got.tx_packets >= 1000, "{got:?}");
+    let sources = [
+        Sources::One,
+        Sources::Network,
+        Sources::Range,
+        Sources::Everywhere,
+    ];
+    let vlans = std::iter::once(0).chain(VLANS);
+    for (vlan, sources) in vlans.flat_map(|vlan| sources.map(|sources| (vlan, sources))) {
+        for to in [lab.server.ipv4(vlan), lab.server.ipv6(vlan)] {
+            for tcp_flags in [tcp_flag::ACK, tcp_flag::SYN] {
+                // To a port where nobody listens.
+                let spec = StreamSpec {
+                    vlan,
+                    sources,
+                    tcp_flags,
+                    ..StreamSpec::syns((to, 9).into(), lab.server.mac())
+                };
+                resets_answer(&lab, &spec);
+            }
+        }
     }
+}
+
+/// A valid segment of no connection is answered with RST; a broken checksum would be counted.
+#[track_caller]
+fn resets_answer(lab: &Lab, spec: &StreamSpec) {
+    let before = lab.server.counters().expect("counters");
+    let resets = reset_counts(lab);
+    Generator::send(&lab.attacker.namespace, "a0", spec, 500).expect("frames");
+    let now = reset_counts(lab);
+    assert_eq!(now.1, resets.1, "bad checksums: {spec:?}");
+    assert_eq!(now.0 - resets.0, 500, "resets: {spec:?}");
+    let got = lab.server.counters().expect("counters").since(before);
+    // The server itself may say more, e.g. report its multicast groups.
+    assert!(got.rx_packets == 500 && got.tx_packets >= 500, "{got:?}");
 }
 
 #[test]

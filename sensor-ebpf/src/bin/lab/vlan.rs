@@ -1,5 +1,5 @@
-//! The third byte of an IPv4 address, or the fourth of an IPv6 address, is the VLAN id of its
-//! network; 0 stands for none.
+//! In the lab's own networks (10.77.0.0/16, fd77::/16) the third byte of an IPv4 address, or the
+//! fourth of an IPv6 address, is the VLAN id; 0 stands for none, as elsewhere.
 
 use aya_ebpf::helpers::generated::{bpf_skb_vlan_pop, bpf_skb_vlan_push};
 use aya_ebpf::macros::classifier;
@@ -11,15 +11,17 @@ const NEXT: i32 = -1;
 
 #[classifier]
 fn lab_vlan_push(context: TcContext) -> i32 {
-    let network = match context.load::<u16>(12).map(u16::from_be) {
-        Ok(0x0800) => context.load::<u8>(14 + 16 + 2),
-        Ok(0x86dd) => context.load::<u8>(14 + 24 + 3),
+    // The destination's first four bytes.
+    let start = match context.load::<u16>(12).map(u16::from_be) {
+        Ok(0x0800) => context.load::<[u8; 4]>(14 + 16),
+        Ok(0x86dd) => context.load::<[u8; 4]>(14 + 24),
         _ => return NEXT,
     };
-    let Ok(id) = network else { return NEXT };
-    if id == 0 {
-        return NEXT;
-    }
+    let id = match start {
+        Ok([10, 77, id, _]) if id != 0 => id,
+        Ok([0xfd, 0x77, 0, id]) if id != 0 => id,
+        _ => return NEXT,
+    };
     let skb = context.skb.skb;
     // SAFETY: the context's own buffer; the helpers check the rest.
     unsafe {
