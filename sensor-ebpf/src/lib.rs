@@ -15,6 +15,7 @@
 
 pub mod abi;
 pub mod guard;
+pub mod hash;
 pub mod lab;
 pub mod parse;
 pub mod sampling;

@@ -12,7 +12,10 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
-use sensor_ebpf::abi;
+use sensor_ebpf::{
+    abi::{self, TableSize},
+    hash::FLOW_SEED_WORDS,
+};
 
 static PRODUCT: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/sensor.bpf.o");
 static BENCH: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/bench.bpf.o");
@@ -29,18 +32,18 @@ const LOOPBACK: u32 = 1;
 const CONTENDERS: [&str; 4] = ["empty", "reference", "sensor", "xdp-filter"];
 
 fn main() -> Result<()> {
-    let mut product = load(
-        PRODUCT,
-        &[abi::map::FLOWS_0, abi::map::FLOWS_1],
-        &[abi::program::XDP],
-    )?;
+    let other = std::env::var_os("SENSOR_BPF_OBJECT")
+        .map(std::fs::read)
+        .transpose()?;
+    let product = other.as_deref().unwrap_or(PRODUCT);
+    let mut product = load(product, &[abi::program::XDP])?;
     Array::<_, u64>::try_from(product.map_mut(abi::map::EPOCH).context("EPOCH")?)?.set(0, 1, 0)?;
     Array::<_, u64>::try_from(product.map_mut(abi::map::DEVICES).context("DEVICES")?)?.set(
         LOOPBACK,
         abi::device_entry(LOOPBACK, 1),
         0,
     )?;
-    let mut bench = load(BENCH, &[], &["empty", "reference", "vary", "vary_linear"])?;
+    let mut bench = load(BENCH, &["empty", "reference", "vary", "vary_linear"])?;
     let filter = xdp_filter()?;
     let contender = |bench, name: &str| match name {
         "sensor" => program(&product, abi::program::XDP).map(Some),
@@ -131,13 +134,19 @@ impl Figures {
     }
 }
 
-fn load(object: &[u8], tables: &[&str], programs: &[&str]) -> Result<Ebpf> {
-    let mut loader = EbpfLoader::new();
-    loader.verifier_log_level(VerifierLogLevel::STATS);
-    for table in tables {
-        loader.map_max_entries(table, FLOWS);
-    }
-    let mut ebpf = loader.load(object)?;
+fn load(object: &[u8], programs: &[&str]) -> Result<Ebpf> {
+    let size = TableSize::of(FLOWS);
+    let seed: [u64; FLOW_SEED_WORDS] =
+        std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1));
+    let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .map_max_entries(abi::map::FLOWS, 2 * size.sets)
+        .map_max_entries(abi::map::FLOWS_USED, 2 * size.words())
+        .map_max_entries(abi::map::SPILL_0, size.spill)
+        .map_max_entries(abi::map::SPILL_1, size.spill)
+        .override_global(abi::constant::FLOW_SETS, &size.sets, false)
+        .override_global(abi::constant::FLOW_SEED, seed.as_slice(), false)
+        .load(object)?;
     for name in programs {
         let program: &mut Xdp = ebpf
             .program_mut(name)

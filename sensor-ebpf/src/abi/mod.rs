@@ -9,6 +9,7 @@ mod flow;
 mod guard;
 mod sample;
 mod settings;
+mod table;
 
 pub use counters::{
     DROP_REASONS, DropReason, PROTOCOL_CLASSES, ProtocolClass, Totals, UNPARSED_REASONS,
@@ -22,9 +23,12 @@ pub use guard::{
 };
 pub use sample::{SAMPLE_SIZES, SampleClass, SampleHeader, SampleLoss};
 pub use settings::{FilterPrefix, GuardMode, Settings, mode};
+pub use table::{
+    FlowSet, FlowSlot, SETS_PER_WORD, SLOTS_PER_WORD, SlotTag, TableSize, WAYS, set_of,
+};
 
 /// Version of every layout in this module, stored in the manifest of the BPF object.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Two generations of flow tables and totals: one is counted into while the other is drained.
 pub const GENERATIONS: usize = 2;
@@ -56,16 +60,24 @@ pub const fn device_entry(ifindex: u32, slot: u32) -> u64 {
     (ifindex as u64) << 32 | slot as u64
 }
 
-/// Names of the maps in the BPF object, as user space looks them up. Sizes of `FLOWS_*`,
-/// `FLOW_STATE`, of the rings and of the guard's filters may be changed before loading.
+/// Names of the maps in the BPF object, as user space looks them up. Sizes of the flow tables
+/// ([`TableSize`]), of `FLOW_STATE`, of the rings and of the guard's filters may be changed before
+/// loading.
 pub mod map {
     /// `ARRAY[DEVICES_SIZE]` of `u64`, indexed by `ifindex % DEVICES_SIZE`: a
     /// [`device_entry`](super::device_entry), or 0 where no device is attached.
     pub const DEVICES: &str = "DEVICES";
-    /// `HASH<FlowKey, FlowEntry>`, preallocated, of generations with an even number.
-    pub const FLOWS_0: &str = "FLOWS_0";
-    /// `HASH<FlowKey, FlowEntry>`, preallocated, of generations with an odd number.
-    pub const FLOWS_1: &str = "FLOWS_1";
+    /// `ARRAY<FlowSet>`, mapped into user space, of both generations: the sets of those with an
+    /// even number, then those of the others.
+    pub const FLOWS: &str = "FLOWS";
+    /// `ARRAY<u64>`, mapped into user space: a bit for each slot of `FLOWS` in its order, set
+    /// before the slot is filled; user space clears those of a generation that it has read.
+    pub const FLOWS_USED: &str = "FLOWS_USED";
+    /// `HASH<FlowKey, FlowEntry>`, preallocated: flows that met a full set, of generations with
+    /// an even number.
+    pub const SPILL_0: &str = "SPILL_0";
+    /// The same of generations with an odd number.
+    pub const SPILL_1: &str = "SPILL_1";
     /// `LRU_HASH<FlowKey, u64>`: sampling state that outlives a swap.
     pub const FLOW_STATE: &str = "FLOW_STATE";
     /// `PERCPU_ARRAY<Totals>`, indexed by [`totals_index`](super::totals_index).
@@ -109,6 +121,15 @@ pub mod map {
     pub const HEARTBEAT: &str = "HEARTBEAT";
     /// `PERCPU_ARRAY[1]`, private to the programs: latch, token budgets, clock.
     pub const CPU: &str = "CPU";
+}
+
+/// Names of the constants that user space may set before loading.
+pub mod constant {
+    /// `u32`: sets of one generation in `FLOWS`, see [`TableSize`](super::TableSize).
+    pub const FLOW_SETS: &str = "FLOW_SETS";
+    /// `[u64; hash::FLOW_SEED_WORDS]`: the key of the hash that chooses a flow's slot. Random, or a
+    /// sender who knows it can fill a set.
+    pub const FLOW_SEED: &str = "FLOW_SEED";
 }
 
 /// Names of the programs in the BPF object.

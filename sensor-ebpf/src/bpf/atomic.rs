@@ -1,7 +1,7 @@
 //! Atomic additions: counters order nothing. `core::sync::atomic` has none of them for
 //! the BPF target, hence the intrinsics.
 
-use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_or, atomic_xadd};
 
 const RELAXED: AtomicOrdering = AtomicOrdering::Relaxed;
 
@@ -51,4 +51,17 @@ pub(super) unsafe fn add32(at: *mut u32, value: u32) {
 pub(super) unsafe fn or(at: *mut u64, bits: u64) {
     // SAFETY: as the caller promises.
     unsafe { atomic_or::<u64, u64, RELAXED>(at, bits) };
+}
+
+/// Puts `new` where `old` still stands; whether it did.
+///
+/// # Safety
+///
+/// `at` points into a live map value and is aligned.
+#[inline(always)]
+pub(super) unsafe fn replace(at: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::AcqRel }, { AtomicOrdering::Acquire }>(at, old, new).1
+    }
 }

@@ -1,17 +1,8 @@
 //! Exact counters per flow.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use sensor_ebpf::abi::{FlowEntry, FlowKey, ProtocolClass};
 
-use super::{
-    atomic,
-    maps::{FLOWS_0, FLOWS_1},
-    run::Run,
-};
-
-/// Kernel errors that `bpf_map_update_elem` returns.
-const EEXIST: i32 = -17;
-const E2BIG: i32 = -7;
+use super::{atomic, run::Run};
 
 /// The flow's entry, and the packet's number within flow and generation.
 #[derive(Clone, Copy)]
@@ -28,54 +19,6 @@ mod flag {
     pub(super) const ACK: u8 = 0x10;
 }
 
-/// The flow's entry in this generation, if it has met the flow.
-///
-/// The program never deletes an entry, and user space clears a table only when no program can
-/// hold a pointer into it: the entry stays valid for as long as this run lasts.
-#[inline(always)]
-pub(super) fn lookup(epoch: u64, key: &FlowKey) -> Option<*mut FlowEntry> {
-    if epoch & 1 == 0 {
-        FLOWS_0.get_ptr_mut(key)
-    } else {
-        FLOWS_1.get_ptr_mut(key)
-    }
-}
-
-/// Whether this CPU has found the generation's table full. A failing insert takes locks on all
-/// CPUs' free lists, and once it has failed, nothing makes room before the generation changes.
-#[inline(always)]
-pub(super) fn is_full(run: &Run) -> bool {
-    run.cpu.full_epoch == run.epoch
-}
-
-/// Makes the entry of a flow that this generation has not met, with what is remembered of it
-/// (`FlowEntry::state`); `None` if there is no room.
-#[inline(always)]
-pub(super) fn insert(run: &mut Run, key: &FlowKey, state: u64) -> Option<*mut FlowEntry> {
-    let now = run.now_ns();
-    let fresh = FlowEntry {
-        first_ns: now,
-        last_ns: now,
-        state,
-        ..FlowEntry::default()
-    };
-    let flags = u64::from(BPF_NOEXIST);
-    let made = if run.epoch & 1 == 0 {
-        FLOWS_0.insert(key, &fresh, flags)
-    } else {
-        FLOWS_1.insert(key, &fresh, flags)
-    };
-    match made {
-        // Made by this CPU, or by another one in the meantime.
-        Ok(()) | Err(EEXIST) => lookup(run.epoch, key),
-        Err(E2BIG) => {
-            run.cpu.full_epoch = run.epoch;
-            None
-        }
-        Err(_) => None,
-    }
-}
-
 /// Counts the packet into its flow's entry.
 #[inline(always)]
 pub(super) fn packet(run: &mut Run, entry: *mut FlowEntry, tcp_flags: u8) -> Counted {
@@ -83,11 +26,14 @@ pub(super) fn packet(run: &mut Run, entry: *mut FlowEntry, tcp_flags: u8) -> Cou
     // SAFETY: `entry` points to a live map value; fields are changed atomically, or written by
     // plain stores of which any may win.
     unsafe {
+        // An atomic addition lets no later load overtake it: without this one the entry's second
+        // cache line would be fetched only after its first has come.
+        let seen = (&raw const (*entry).tcp_flags).read_volatile();
         let number = atomic::fetch_add(&raw mut (*entry).packets, run.packets) + 1;
         atomic::add(&raw mut (*entry).bytes, run.bytes);
         (&raw mut (*entry).last_ns).write_volatile(now);
         let flags = u64::from(tcp_flags);
-        if (*entry).tcp_flags & flags != flags {
+        if seen & flags != flags {
             atomic::or(&raw mut (*entry).tcp_flags, flags);
         }
         if tcp_flags & (flag::SYN | flag::FIN | flag::RST) != 0 {

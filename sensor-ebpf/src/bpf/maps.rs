@@ -2,6 +2,7 @@
 //! flow tables, of `FLOW_STATE` and of the rings before it loads the object.
 
 use aya_ebpf::{
+    Global,
     btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     helpers::bpf_map_lookup_elem,
     macros::btf_map,
@@ -9,25 +10,57 @@ use aya_ebpf::{
 use sensor_ebpf::{
     abi::{
         BUDGETS as BUDGET_COUNT, BudgetShare, DEVICES_SIZE, Destination, DestinationCounters,
-        DestinationKey, FilterPrefix, FlowEntry, FlowKey, GENERATIONS, GuardSettings,
+        DestinationKey, FilterPrefix, FlowEntry, FlowKey, FlowSet, GENERATIONS, GuardSettings,
         MAX_DESTINATIONS, MAX_RINGS, MAX_SUSPECTS, SKETCH_CELLS, Settings, SketchCell,
-        TOTALS_SLOTS, Totals,
+        TOTALS_SLOTS, TableSize, Totals,
     },
     guard::filter::FilterBlock,
+    hash::FLOW_SEED_WORDS,
 };
 
 /// `BPF_F_MMAPABLE`: such an array's values start at a page, so that a block of a filter is a cache
-/// line.
+/// line, and a slot for a flow two.
 const PAGE_ALIGNED: usize = 1 << 10;
 
 #[btf_map]
 pub(super) static DEVICES: Array<u64, DEVICES_SIZE> = Array::new();
 
-#[btf_map]
-pub(super) static FLOWS_0: HashMap<FlowKey, FlowEntry, 65_536> = HashMap::new();
+/// Sizes in the object: user space replaces them by those it wants.
+const SIZE: TableSize = TableSize::of(65_536);
 
 #[btf_map]
-pub(super) static FLOWS_1: HashMap<FlowKey, FlowEntry, 65_536> = HashMap::new();
+pub(super) static FLOWS: Array<FlowSet, { GENERATIONS * SIZE.sets as usize }, PAGE_ALIGNED> =
+    Array::new();
+
+#[btf_map]
+pub(super) static FLOWS_USED: Array<u64, { GENERATIONS * SIZE.words() as usize }, PAGE_ALIGNED> =
+    Array::new();
+
+#[btf_map]
+pub(super) static SPILL_0: HashMap<FlowKey, FlowEntry, { SIZE.spill as usize }> = HashMap::new();
+
+#[btf_map]
+pub(super) static SPILL_1: HashMap<FlowKey, FlowEntry, { SIZE.spill as usize }> = HashMap::new();
+
+#[unsafe(no_mangle)]
+static FLOW_SETS: Global<u32> = Global::new(SIZE.sets);
+
+#[unsafe(no_mangle)]
+static FLOW_SEED: [u64; FLOW_SEED_WORDS] = [1; FLOW_SEED_WORDS];
+
+/// Sets of one generation.
+#[inline(always)]
+pub(super) fn flow_sets() -> u32 {
+    FLOW_SETS.load()
+}
+
+/// A word of the key of the flows' hash.
+#[inline(always)]
+pub(super) fn flow_seed(at: usize) -> u64 {
+    // SAFETY: within the array, as all callers pass constants below its length. The compiler
+    // knows its initial value, which is not the one in force.
+    unsafe { FLOW_SEED.as_ptr().add(at).read_volatile() }
+}
 
 #[btf_map]
 pub(super) static FLOW_STATE: LruHashMap<FlowKey, u64, 65_536> = LruHashMap::new();

@@ -7,6 +7,7 @@ mod egress;
 mod maps;
 mod run;
 mod sample;
+mod table;
 mod xdp;
 
 /// Helpers marked GPL-only in the kernel need a compatible licence.

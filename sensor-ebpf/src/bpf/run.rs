@@ -13,6 +13,7 @@ use super::{
     count,
     maps::{CPU, Cpu, DEVICES, EPOCH, SETTINGS, TOTALS},
     sample::{self, Wanted},
+    table::Place,
 };
 
 /// One packet on its way through a program.
@@ -88,9 +89,10 @@ impl Run {
         if count::is_open(headers.tcp_flags) {
             self.totals.syn += self.packets;
         }
-        let entry = match count::lookup(self.epoch, key) {
+        let place = Place::of(self.epoch, key);
+        let entry = match place.lookup(key) {
             Some(entry) => Some(entry),
-            None => self.first_touch(key),
+            None => self.first_touch(&place, key),
         };
         let counted = match entry {
             Some(entry) => Some(count::packet(self, entry, headers.tcp_flags)),
@@ -105,12 +107,9 @@ impl Run {
     /// A flow that this generation has not met: what is remembered of it goes into its entry, so
     /// that its later packets make one look-up. `None` if there is no room.
     #[inline(always)]
-    fn first_touch(&mut self, key: &FlowKey) -> Option<*mut FlowEntry> {
-        if count::is_full(self) {
-            return None;
-        }
+    fn first_touch(&mut self, place: &Place, key: &FlowKey) -> Option<*mut FlowEntry> {
         let state = sample::remembered(key);
-        count::insert(self, key, state.0)
+        place.insert(self, key, state.0)
     }
 
     /// Counts a packet that the program drops.

@@ -7,9 +7,11 @@ use sensor_ebpf::abi::{
 };
 
 use super::{
-    GenerationError, Grace, law,
+    GenerationError, Grace,
+    flows::FlowTables,
+    law,
     slots::Slots,
-    sys::map::{Array, Cursor, GracePeriod, HashTable, PerCpuArray},
+    sys::map::{Array, GracePeriod, PerCpuArray},
 };
 use crate::{
     core::{
@@ -18,9 +20,6 @@ use crate::{
     },
     source::live::{Clock, monotonic_ns},
 };
-
-/// Flows of one batched look-up; grows if a bucket of the kernel's table holds more.
-const BATCH: usize = 4096;
 
 /// Name for what the kernel counted on a device that nobody attached.
 pub const UNKNOWN_DEVICE: &str = "unknown";
@@ -36,9 +35,10 @@ pub struct Generation {
     /// The totals of each device and direction. Packets that the kernel could not attribute to an
     /// attached device, if there are any, are those of a device called `unknown`.
     pub devices: Vec<DeviceTotals>,
-    /// Entries in the flow table when it was closed.
+    /// Records in the flow table when it was closed; a flow that two CPUs met for the first time
+    /// at once may have two.
     pub flow_entries: u32,
-    /// Entries that the flow table can hold.
+    /// Flows that the table was made for; chance may let in up to half as many again.
     pub flow_capacity: u32,
     /// The table was more than 70 % full, or full: the caller should halve its interval, and
     /// lengthen it again when this stays false.
@@ -91,15 +91,13 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Generations {
     epoch_map: Array<u64>,
-    tables: [HashTable<FlowKey, FlowEntry>; 2],
+    flows: FlowTables,
     totals: PerCpuArray<Totals>,
     grace: GracePeriod,
     how: Grace,
     /// The generation that is counted into.
     epoch: u64,
     phase: Phase,
-    keys: Vec<FlowKey>,
-    entries: Vec<FlowEntry>,
     sums: [[FlowSums; 2]; TOTALS_SLOTS],
     closed: Generation,
 }
@@ -108,13 +106,12 @@ impl Generations {
     /// Starts counting into generation 1.
     pub(super) fn start(
         epoch_map: Array<u64>,
-        tables: [HashTable<FlowKey, FlowEntry>; 2],
+        flows: FlowTables,
         totals: PerCpuArray<Totals>,
         how: Grace,
     ) -> io::Result<Self> {
         let grace = GracePeriod::new()?;
         epoch_map.set(0, &1)?;
-        let capacity = tables[0].capacity();
         Ok(Self {
             epoch_map,
             totals,
@@ -122,22 +119,20 @@ impl Generations {
             how,
             epoch: 1,
             phase: Phase::Counting,
-            keys: vec![FlowKey::default(); BATCH],
-            entries: vec![FlowEntry::default(); BATCH],
             sums: [[FlowSums::default(); 2]; TOTALS_SLOTS],
             closed: Generation {
                 drain: Drain {
                     epoch: 0,
                     closed: Timestamp(0),
                     // Address space only: pages come with the flows, and stay.
-                    flows: Vec::with_capacity(capacity as usize),
+                    flows: Vec::with_capacity(flows.room()),
                 },
                 devices: Vec::with_capacity(2 * MAX_DEVICES),
                 flow_entries: 0,
-                flow_capacity: capacity,
+                flow_capacity: flows.capacity(),
                 crowded: false,
             },
-            tables,
+            flows,
         })
     }
 
@@ -146,14 +141,14 @@ impl Generations {
         self.epoch
     }
 
-    /// Entries that one table can hold.
+    /// Flows that a table was made for.
     pub(super) const fn capacity(&self) -> u32 {
         self.closed.flow_capacity
     }
 
-    /// The table that is counted into, for tests that take something out of it.
-    pub(super) fn active_table(&self) -> &HashTable<FlowKey, FlowEntry> {
-        &self.tables[(self.epoch & 1) as usize]
+    /// For tests: loses flows of the generation that is counted into.
+    pub(super) fn lose_flows(&mut self) {
+        self.flows.lose(self.epoch);
     }
 
     /// Closes the current generation, or the one that an earlier call could not close.
@@ -208,33 +203,18 @@ impl Generations {
     }
 
     fn read_flows(&mut self, epoch: u64, slots: &Slots, clock: &Clock) -> io::Result<()> {
-        let table = &self.tables[(epoch & 1) as usize];
         let flows = &mut self.closed.drain.flows;
+        let sums = &mut self.sums;
         flows.clear();
-        self.sums = [[FlowSums::default(); 2]; TOTALS_SLOTS];
-        let mut cursor = Cursor::default();
-        loop {
-            let batch = match table.read(&mut cursor, &mut self.keys, &mut self.entries) {
-                Ok(batch) => batch,
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    let double = 2 * self.keys.len();
-                    self.keys.resize(double, FlowKey::default());
-                    self.entries.resize(double, FlowEntry::default());
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            for (key, entry) in self.keys.iter().zip(&self.entries).take(batch.count) {
-                let direction = usize::from(key.direction == Direction::Egress as u8);
-                let slot = slots.of_index(key.ifindex) as usize;
-                law::add_flow(&mut self.sums[slot][direction], key.protocol, entry);
-                flows.push(kernel_flow(key, entry, clock));
-            }
-            if batch.end {
-                self.closed.flow_entries = u32::try_from(flows.len()).unwrap_or(u32::MAX);
-                return Ok(());
-            }
-        }
+        *sums = [[FlowSums::default(); 2]; TOTALS_SLOTS];
+        self.flows.read(epoch, |key, entry| {
+            let direction = usize::from(key.direction == Direction::Egress as u8);
+            let slot = slots.of_index(key.ifindex) as usize;
+            law::add_flow(&mut sums[slot][direction], key.protocol, entry);
+            flows.push(kernel_flow(key, entry, clock));
+        })?;
+        self.closed.flow_entries = u32::try_from(flows.len()).unwrap_or(u32::MAX);
+        Ok(())
     }
 
     fn read_totals(&mut self, epoch: u64, slots: &mut Slots) -> io::Result<()> {
@@ -292,15 +272,9 @@ impl Generations {
         })
     }
 
-    /// Empties the table by the keys that were read, and the totals that were read.
+    /// Makes ready for another generation what was read.
     fn clear(&mut self, epoch: u64) -> io::Result<()> {
-        let table = &self.tables[(epoch & 1) as usize];
-        for flows in self.closed.drain.flows.chunks(self.keys.len()) {
-            for (key, flow) in self.keys.iter_mut().zip(flows) {
-                *key = flow.key;
-            }
-            table.delete(&self.keys[..flows.len()])?;
-        }
+        self.flows.clear(epoch)?;
         for slot in 0..TOTALS_SLOTS as u32 {
             for direction in DIRECTIONS {
                 self.totals.zero(totals_index(epoch, slot, direction))?;

@@ -1,6 +1,9 @@
 //! Loading the embedded object: sizes, maps, rings, programs.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -8,15 +11,22 @@ use aya::{
     programs::{Program, ProgramError},
     util::{nr_cpus, online_cpus},
 };
-use sensor_ebpf::abi::{Settings, map, program};
+use sensor_ebpf::{
+    abi::{GENERATIONS, Settings, TableSize, constant, map, program},
+    hash::FLOW_SEED_WORDS,
+};
 
 use super::{
     LoadError, LoadOptions, ProgramStats, capabilities,
+    flows::FlowTables,
     generation::Generations,
     guard::{self, Guard},
     rings::Rings,
     slots::Slots,
-    sys::map::{Array, HashTable, KeySet, OuterArray, PerCpuArray},
+    sys::{
+        map::{Array, HashTable, KeySet, OuterArray, PerCpuArray},
+        mapped::MappedArray,
+    },
 };
 
 /// The product's BPF object, aligned as aya's ELF reader wants it.
@@ -69,9 +79,17 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
         });
     }
     let capacity = options.flow_table_capacity;
+    let size = TableSize::of(capacity);
+    // Of the operating system's random numbers.
+    let random = RandomState::new();
+    let seed: [u64; FLOW_SEED_WORDS] = std::array::from_fn(|at| random.hash_one(at));
     let mut object = EbpfLoader::new()
-        .map_max_entries(map::FLOWS_0, capacity)
-        .map_max_entries(map::FLOWS_1, capacity)
+        .map_max_entries(map::FLOWS, GENERATIONS as u32 * size.sets)
+        .map_max_entries(map::FLOWS_USED, GENERATIONS as u32 * size.words())
+        .map_max_entries(map::SPILL_0, size.spill)
+        .map_max_entries(map::SPILL_1, size.spill)
+        .override_global(constant::FLOW_SETS, &size.sets, true)
+        .override_global(constant::FLOW_SEED, seed.as_slice(), true)
         .map_max_entries(map::FLOW_STATE, capacity)
         .map_max_entries(map::SYN_FILTER, options.guard_tables.syn_filter)
         .map_max_entries(map::SOURCES, options.guard_tables.sources)
@@ -99,12 +117,19 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
     let rings = typed(&mut object, map::RINGS, OuterArray::new)?;
     let rings = Rings::create(&rings, &online, options.ring_bytes)
         .map_err(|source| refused_map("a sample ring", source))?;
+    let flows = FlowTables::new(
+        typed(&mut object, map::FLOWS, MappedArray::new)?,
+        &typed(&mut object, map::FLOWS_USED, MappedArray::new)?,
+        [
+            typed(&mut object, map::SPILL_0, HashTable::new)?,
+            typed(&mut object, map::SPILL_1, HashTable::new)?,
+        ],
+        capacity,
+    )
+    .map_err(|source| refused_map(map::FLOWS, source))?;
     let generations = Generations::start(
         typed(&mut object, map::EPOCH, Array::new)?,
-        [
-            typed(&mut object, map::FLOWS_0, HashTable::new)?,
-            typed(&mut object, map::FLOWS_1, HashTable::new)?,
-        ],
+        flows,
         typed(&mut object, map::TOTALS, |map| PerCpuArray::new(map, cpus))?,
         options.grace,
     )

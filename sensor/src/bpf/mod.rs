@@ -15,6 +15,7 @@
 mod attach;
 mod capabilities;
 mod error;
+mod flows;
 mod generation;
 mod guard;
 mod inspect;

@@ -5,8 +5,8 @@ use super::LoadError;
 /// How the data plane is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Flow directions that one generation can hold; two tables of this size are preallocated in
-    /// the kernel (about 176 bytes an entry each).
+    /// Flow directions that one generation shall hold; two tables of this size are preallocated
+    /// in the kernel (about 214 bytes a flow each, see `sensor_ebpf::abi::TableSize`).
     pub flow_table_capacity: u32,
     /// Bytes of each CPU's sample ring: a power of two and a multiple of the page size.
     pub ring_bytes: u32,

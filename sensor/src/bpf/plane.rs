@@ -260,7 +260,7 @@ impl DataPlane {
         &self.loaded.stats
     }
 
-    /// Entries that the flow table of one generation can hold.
+    /// Flows that the table of one generation was made for.
     #[must_use]
     pub const fn flow_table_capacity(&self) -> u32 {
         self.loaded.generations.capacity()
@@ -276,11 +276,10 @@ impl DataPlane {
         }
     }
 
-    /// For tests: the flow table that is counted into.
+    /// For tests: loses flows of the generation that is counted into.
     #[doc(hidden)]
-    #[must_use]
-    pub fn active_table_fd(&self) -> BorrowedFd<'_> {
-        self.loaded.generations.active_table().fd()
+    pub fn lose_flows(&mut self) {
+        self.loaded.generations.lose_flows();
     }
 }
 

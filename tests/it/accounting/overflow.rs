@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use sensor::bpf::LoadOptions;
+use sensor_ebpf::abi::TableSize;
 use sensor_tests::root_or_skip;
 
 use super::{
@@ -53,9 +54,13 @@ fn four_million_flows_overflow_without_loss_or_growth() -> Result<()> {
                 .collect();
             let mut close = || -> Result<()> {
                 let generation = bed.plane.close_generation(&bed.clock)?;
-                assert!(generation.flow_entries <= CAPACITY);
-                if generation.flow_entries == CAPACITY {
+                let entries = u64::from(generation.flow_entries);
+                assert!(entries <= TableSize::of(CAPACITY).room());
+                let lost = generation.devices.iter();
+                let is_full = lost.flat_map(|one| one.totals.overflow).sum::<u64>() > 0;
+                if is_full {
                     assert!(generation.crowded);
+                    assert!(entries >= u64::from(CAPACITY), "full with {entries} flows");
                     full += 1;
                 }
                 for device in &generation.devices {
@@ -64,7 +69,7 @@ fn four_million_flows_overflow_without_loss_or_growth() -> Result<()> {
                     totals.2 += device.totals.overflow.iter().sum::<u64>();
                     totals.3 += device.difference;
                 }
-                if generation.flow_entries == CAPACITY && warm.is_none() {
+                if is_full && warm.is_none() {
                     warm = Some(resident_kib()?);
                 }
                 Ok(())
@@ -100,25 +105,60 @@ fn a_full_table_counts_every_packet_of_its_own_flows() -> Result<()> {
         flow_table_capacity: 64,
         ..LoadOptions::default()
     };
+    let room = TableSize::of(64).room();
+    let flows = 4 * room;
     Bed::run(options, |bed| {
         let mut load = bed.load()?;
         for round in 0..3_u32 {
-            for flow in 0..200 {
-                load.packets(flow, 3 + round)?;
+            let packets = 3 + round;
+            for flow in 0..flows {
+                load.packets(flow as u32, packets)?;
             }
             let mut tally = Tally::default();
             let generation = bed.plane.close_generation(&bed.clock)?;
             tally.add(generation);
-            assert_eq!(
-                generation.flow_entries, 64,
+            let entries = u64::from(generation.flow_entries);
+            assert!(
+                (64..=room).contains(&entries),
                 "room again in every generation"
             );
             assert_eq!(tally.difference, 0);
-            assert_eq!(tally.in_flows, 64 * u64::from(3 + round));
-            assert_eq!(tally.overflow, 136 * u64::from(3 + round));
+            assert!(
+                tally
+                    .flows
+                    .values()
+                    .all(|counted| *counted == u64::from(packets))
+            );
+            assert_eq!(tally.in_flows, entries * u64::from(packets));
+            assert_eq!(tally.overflow, (flows - entries) * u64::from(packets));
         }
         Ok(())
     })
+}
+
+#[test]
+fn as_many_flows_fit_as_the_table_was_made_for() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    for capacity in [64, 1024, 65_536] {
+        let options = LoadOptions {
+            flow_table_capacity: capacity,
+            ..LoadOptions::default()
+        };
+        Bed::run(options, |bed| {
+            let mut load = bed.load()?;
+            for flow in 0..capacity {
+                load.packets(flow, 1)?;
+            }
+            let mut tally = Tally::default();
+            tally.add(bed.plane.close_generation(&bed.clock)?);
+            assert_eq!((tally.difference, tally.overflow), (0, 0), "{capacity}");
+            assert_eq!(tally.flows.len(), capacity as usize);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Resident memory of this process.

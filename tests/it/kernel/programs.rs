@@ -9,8 +9,10 @@ use aya::{
     programs::{Program, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use sensor_ebpf::abi::{
-    self, Direction, FlowEntry, FlowKey, SampleHeader, Settings, Totals, map, program,
+    self, Direction, FlowEntry, FlowKey, FlowSet, SETS_PER_WORD, SampleHeader, Settings, SlotTag,
+    TableSize, Totals, WAYS, constant, map, program,
 };
+use sensor_ebpf::hash::{self, FLOW_SEED_WORDS};
 use sensor_ebpf::sampling::State;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -19,6 +21,17 @@ static COMMITTED: &[u8] = aya::include_bytes_aligned!("../../../sensor-ebpf/preb
 /// The index of the loopback device, which `BPF_PROG_TEST_RUN` gives a packet without context.
 pub(super) const LOOPBACK: u32 = 1;
 
+/// A key of the flows' hash, the same in each run.
+const SEED: [u64; FLOW_SEED_WORDS] = {
+    let mut seed = [0x9e37_79b9_7f4a_7c15; FLOW_SEED_WORDS];
+    let mut at = 1;
+    while at < FLOW_SEED_WORDS {
+        seed[at] = u64::wrapping_mul(seed[at - 1], 0xd134_2543_de82_ef95);
+        at += 1;
+    }
+    seed
+};
+
 const BPF_MAP_TYPE_RINGBUF: u32 = 27;
 
 /// What a test loads the object with.
@@ -26,7 +39,7 @@ const BPF_MAP_TYPE_RINGBUF: u32 = 27;
 pub(super) struct Setup {
     /// Which programs: the verifier takes a second or two for each.
     pub(super) programs: &'static [&'static str],
-    /// Entries of each flow table.
+    /// Flows that each flow table is made for.
     pub(super) flows: u32,
     /// Bytes of the ring that all CPUs share; 0 for none.
     pub(super) ring: u32,
@@ -86,10 +99,15 @@ impl Programs {
             Some(_) => VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS,
             None => VerifierLogLevel::STATS,
         };
+        let size = TableSize::of(setup.flows);
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(level)
-            .map_max_entries(map::FLOWS_0, setup.flows)
-            .map_max_entries(map::FLOWS_1, setup.flows)
+            .map_max_entries(map::FLOWS, 2 * size.sets)
+            .map_max_entries(map::FLOWS_USED, 2 * size.words())
+            .map_max_entries(map::SPILL_0, size.spill)
+            .map_max_entries(map::SPILL_1, size.spill)
+            .override_global(constant::FLOW_SETS, &size.sets, true)
+            .override_global(constant::FLOW_SEED, SEED.as_slice(), true)
             .load(other.as_deref().unwrap_or(COMMITTED))
             .context("cannot load the BPF object")?;
         for name in setup.programs {
@@ -208,19 +226,54 @@ impl Programs {
         Ok(program.test_run(options)?.return_value)
     }
 
-    /// All flows of a generation.
+    /// All flows of a generation, and what earlier ones have left in the spill table.
     pub(super) fn flows(&self, epoch: u64) -> Result<Vec<(FlowKey, FlowEntry)>> {
-        self.table::<Bytes<64>>(flow_table(epoch))?
-            .iter()
-            .map(|item| item.map(|(key, value)| (key.read(), value.read())))
-            .map(|item| Ok(item?))
-            .collect()
+        let mut flows = self.flows_in_sets(epoch)?;
+        for item in self.table::<Bytes<64>>(spill(epoch))?.iter() {
+            let (key, entry) = item?;
+            flows.push((key.read(), entry.read()));
+        }
+        Ok(flows)
+    }
+
+    /// Flows of a generation that did not meet a full set.
+    fn flows_in_sets(&self, epoch: u64) -> Result<Vec<(FlowKey, FlowEntry)>> {
+        let sets: Array<_, Bytes<{ size_of::<FlowSet>() }>> =
+            Array::try_from(self.ebpf.map(map::FLOWS).context("sets")?)?;
+        let used: Array<_, u64> = Array::try_from(self.ebpf.map(map::FLOWS_USED).context("bits")?)?;
+        let half = sets.len() / 2;
+        let first = (epoch & 1) as u32 * half;
+        let mut flows = Vec::new();
+        for index in first..first + half {
+            let set: FlowSet = sets.get(&index, 0)?.read();
+            let bits = used.get(&(index / SETS_PER_WORD), 0)?;
+            for (way, slot) in set.slots.iter().enumerate() {
+                let tag = SlotTag(slot.tag);
+                if tag.is_of(epoch) {
+                    let bit = index % SETS_PER_WORD * WAYS as u32 + way as u32;
+                    ensure!(tag.is_ready() && bits >> bit & 1 == 1, "{slot:?} {bits:x}");
+                    flows.push((slot.key, slot.entry));
+                }
+            }
+        }
+        Ok(flows)
     }
 
     /// One flow of a generation, if it is there.
     pub(super) fn flow(&self, epoch: u64, key: &FlowKey) -> Result<Option<FlowEntry>> {
+        let sets: Array<_, Bytes<{ size_of::<FlowSet>() }>> =
+            Array::try_from(self.ebpf.map(map::FLOWS).context("sets")?)?;
+        let half = sets.len() / 2;
+        let hash = hash::flow(&key.words(), |at| SEED[at]);
+        let index = (epoch & 1) as u32 * half + abi::set_of(hash, half);
+        let set: FlowSet = sets.get(&index, 0)?.read();
+        let tag = SlotTag::ready(epoch, hash);
+        let mut slots = set.slots.iter();
+        if let Some(slot) = slots.find(|slot| slot.tag == tag.0 && slot.key == *key) {
+            return Ok(Some(slot.entry));
+        }
         match self
-            .table::<Bytes<64>>(flow_table(epoch))?
+            .table::<Bytes<64>>(spill(epoch))?
             .get(&Bytes::of(key)?, 0)
         {
             Ok(entry) => Ok(Some(entry.read())),
@@ -229,11 +282,12 @@ impl Programs {
         }
     }
 
-    /// Makes room in a flow table, as user space never does while it is counted into.
-    pub(super) fn remove_flow(&mut self, epoch: u64, key: &FlowKey) -> Result<()> {
-        let map = self.map_mut(flow_table(epoch))?;
-        let mut map: HashMap<_, Bytes<48>, Bytes<64>> = HashMap::try_from(map)?;
-        Ok(map.remove(&Bytes::of(key)?)?)
+    /// Makes room in a spill table, as user space never does while it is counted into.
+    pub(super) fn remove_spilled(&mut self, epoch: u64) -> Result<()> {
+        let mut map: HashMap<_, Bytes<48>, Bytes<64>> =
+            HashMap::try_from(self.map_mut(spill(epoch))?)?;
+        let key = map.keys().next().context("nothing was spilled")??;
+        Ok(map.remove(&key)?)
     }
 
     /// What is remembered of flows' sampling beyond generations.
@@ -321,11 +375,11 @@ impl Programs {
     }
 }
 
-const fn flow_table(epoch: u64) -> &'static str {
+const fn spill(epoch: u64) -> &'static str {
     if epoch & 1 == 0 {
-        map::FLOWS_0
+        map::SPILL_0
     } else {
-        map::FLOWS_1
+        map::SPILL_1
     }
 }
 

@@ -243,7 +243,6 @@ pub(crate) struct Cursor(Option<u32>);
 #[derive(Debug)]
 pub(crate) struct HashTable<K, V> {
     map: MapData,
-    capacity: u32,
     _types: PhantomData<(K, V)>,
 }
 
@@ -262,21 +261,11 @@ where
     V: IntoBytes + FromBytes + Immutable,
 {
     pub(crate) fn new(map: MapData) -> io::Result<Self> {
-        let capacity = check_sizes(&map, size_of::<K>(), size_of::<V>())?;
+        check_sizes(&map, size_of::<K>(), size_of::<V>())?;
         Ok(Self {
             map,
-            capacity,
             _types: PhantomData,
         })
-    }
-
-    pub(crate) const fn capacity(&self) -> u32 {
-        self.capacity
-    }
-
-    /// For tests, which want the table under their own hands.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.map.fd().as_fd()
     }
 
     /// Copies whole buckets from `cursor` on into `keys` and `values`, which are equally long.
@@ -298,7 +287,7 @@ where
             keys: address(keys.as_mut_ptr()),
             values: address(values.as_mut_ptr()),
             count: u32::try_from(room).unwrap_or(u32::MAX),
-            map_fd: raw(self.fd()),
+            map_fd: raw(self.map.fd().as_fd()),
             ..BatchAttr::default()
         };
         // SAFETY: the kernel writes at most `count` keys and values, which are as long as the
@@ -318,7 +307,7 @@ where
 
     /// Adds an element, or replaces its value.
     pub(crate) fn set(&self, key: &K, value: &V) -> io::Result<()> {
-        update(self.fd(), key, value)
+        update(self.map.fd().as_fd(), key, value)
     }
 
     /// Deletes `keys`; those that are not there are skipped.
@@ -327,7 +316,7 @@ where
             let mut attr = BatchAttr {
                 keys: address(keys.as_ptr()),
                 count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
-                map_fd: raw(self.fd()),
+                map_fd: raw(self.map.fd().as_fd()),
                 ..BatchAttr::default()
             };
             // SAFETY: the kernel reads at most `count` keys, which are as long as the map's.

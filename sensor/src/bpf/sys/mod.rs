@@ -1,12 +1,14 @@
 //! The part of `bpf(2)` that aya 0.14 has no interface for: batches over hash maps, the grace
 //! period, plain links, rings of a chosen size.
 //!
-//! All `unsafe` of the system call is in this file; [`map`] and [`link`] are safe on top of it.
+//! All `unsafe` of the system call is in this file; [`map`] and [`link`] are safe on top of it;
+//! [`mapped`] has that of `mmap(2)`.
 //! Maps and links are reached by descriptors that were kept, never by `BPF_*_GET_FD_BY_ID`, which
 //! asks for `CAP_SYS_ADMIN`.
 
 pub(super) mod link;
 pub(super) mod map;
+pub(super) mod mapped;
 
 use std::{
     ffi::c_long,
