@@ -297,5 +297,6 @@ fn kernel_flow(key: &FlowKey, entry: &FlowEntry, clock: &Clock) -> KernelFlow {
         syn_ack: entry.syn_ack,
         fin: entry.fin,
         rst: entry.rst,
+        by_cookie: false,
     }
 }

@@ -18,6 +18,9 @@ pub struct KernelFlow {
     pub syn_ack: u32,
     pub fin: u32,
     pub rst: u32,
+    /// The guard's SYN cookie opened the connection, and the source is who asked for it: no SYN
+    /// and no SYN-ACK was counted.
+    pub by_cookie: bool,
 }
 
 /// A closed generation: complete, exact, in no particular order.

@@ -13,9 +13,10 @@ use crate::core::proto::Side;
 impl Engine {
     pub(super) fn drain(&mut self, drain: &Drain, out: &mut Out<'_>) {
         self.stats.kernel.drains += 1;
-        // The drain has no order; flows begin in that of their first packets.
+        // The drain has no order; flows begin in that of their first packets, and at the same
+        // tick by who is known to open.
         let mut order: Vec<&KernelFlow> = drain.flows.iter().collect();
-        order.sort_unstable_by_key(|entry| (entry.first, entry.key));
+        order.sort_unstable_by_key(|entry| (entry.first, !entry.by_cookie, entry.key));
         for entry in order {
             self.entry(entry, drain.epoch, out);
         }
@@ -68,7 +69,8 @@ impl Engine {
         let mut side = flow.side(swapped);
         if !flow.tcp.has_start() && flow.counts[side.peer() as usize].packets == 0 {
             // Nothing but the first sample's ports told the roles so far.
-            let opened = (entry.syn > 0 && entry.syn_ack == 0).then_some(side);
+            let opens = entry.by_cookie || entry.syn > 0 && entry.syn_ack == 0;
+            let opened = opens.then_some(side);
             let answered = (entry.syn_ack > 0 && entry.syn == 0).then_some(side.peer());
             if opened.or(answered) == Some(Side::Responder) {
                 flow.flip();
@@ -85,6 +87,10 @@ impl Engine {
         flow.heard |= 1 << side as u8;
         flow.start = flow.start.min(entry.first);
         flow.last = flow.last.max(entry.last);
+        if entry.by_cookie {
+            flow.live.by_cookie = true;
+            flow.tcp.establish();
+        }
         flow.tcp.conclude(side, entry);
         if flow.state() != state {
             let due = flow.due(&self.config.timeouts);
@@ -133,7 +139,7 @@ fn share(succeeded: &mut [Flow], heir: &Flow, swapped: bool, epoch: u64, entry: 
 
 /// Whether the first that is known of a flow is its responder's side.
 fn answers(entry: &KernelFlow, key: &FlowKey) -> bool {
-    match (entry.syn > 0, entry.syn_ack > 0) {
+    match (entry.syn > 0 || entry.by_cookie, entry.syn_ack > 0) {
         (true, false) => false,
         (false, true) => true,
         _ => responds(key, None),

@@ -74,6 +74,8 @@ pub(crate) struct Live {
     /// Device direction that each side was first seen in, plus 1: a packet that crosses one
     /// device twice (loopback, hairpin) counts once.
     pub(crate) direction: [u8; 2],
+    /// A SYN cookie of the guard opened the connection.
+    pub(crate) by_cookie: bool,
 }
 
 impl Flow {

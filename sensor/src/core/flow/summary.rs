@@ -37,6 +37,7 @@ impl Flow {
             payload_toclient: is_tcp.then(|| self.tcp.senders[1].size().into()),
             dissected_packets: (self.dissected < packets).then_some(self.dissected),
             sampled: self.live.sampled != 0,
+            handshake: self.live.by_cookie.then_some("cookie"),
             ..Extra::default()
         };
         let tcp = is_tcp.then(|| self.tcp_object());

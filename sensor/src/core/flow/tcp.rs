@@ -334,6 +334,15 @@ impl Tcp {
         };
     }
 
+    /// Notes a handshake that neither end's packets show.
+    pub(crate) fn establish(&mut self) {
+        for sender in &mut self.senders {
+            if matches!(sender.end, End::Inactive | End::Partial) {
+                sender.end = End::Established;
+            }
+        }
+    }
+
     /// Turns the roles of the ends round.
     pub(crate) const fn flip(&mut self) {
         self.senders.swap(0, 1);

@@ -27,6 +27,7 @@ fn flow(client: u16, syn: u32, tcp_flags: u8) -> KernelFlow {
         syn_ack: 0,
         fin: 0,
         rst: 0,
+        by_cookie: false,
     }
 }
 

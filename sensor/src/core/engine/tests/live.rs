@@ -44,6 +44,7 @@ fn counted(frame: &Frame, packets: u64, seconds: (u64, u64)) -> KernelFlow {
         syn_ack: 0,
         fin: 0,
         rst: 0,
+        by_cookie: false,
     }
 }
 
@@ -316,4 +317,63 @@ fn a_reused_five_tuple_shares_out_its_generation() {
         panic!("two flows")
     };
     assert_eq!((flow.pkts_toserver, flow.bytes_toserver), (6, 600));
+}
+
+#[test]
+fn connections_through_a_cookie_show_who_opened_them_and_how_they_ended() {
+    let asks = sampled(0, 1, 1, false, client("A", 101, 501, b"").bytes());
+    let answers = sampled(0, 1, 1, true, server("A", 501, 101, b"").bytes());
+    // How each end ended, as (FINs, RSTs) of client and server, and what that makes of it.
+    for (client_ends, server_ends, expected) in [
+        ((1, 0), (1, 0), "SF"),
+        ((0, 1), (0, 0), "RSTO"),
+        ((0, 0), (0, 1), "RSTR"),
+        ((0, 0), (0, 0), "S1"),
+    ] {
+        let mut run = Run::new(EngineConfig::default());
+        // Ports that do not tell the roles; at the same tick the answer sorts first.
+        let mut opens = KernelFlow {
+            by_cookie: true,
+            fin: client_ends.0,
+            rst: client_ends.1,
+            ..counted(&asks, 5, (0, 2))
+        };
+        let mut accepts = KernelFlow {
+            fin: server_ends.0,
+            rst: server_ends.1,
+            ..counted(&answers, 4, (0, 2))
+        };
+        (opens.key.src_port, opens.key.dst_port) = (40_000, 8080);
+        (accepts.key.src_port, accepts.key.dst_port) = (8080, 40_000);
+        run.drain(&drained(1, 3, vec![accepts, opens]));
+        run.finish();
+        let [(event, flow, _)] = run.flows()[..] else {
+            panic!("one flow")
+        };
+        assert_eq!(event.dest_port, Some(8080));
+        assert_eq!((flow.pkts_toserver, flow.pkts_toclient), (5, 4));
+        assert_eq!(run.zeek()[0].0, expected);
+        assert_eq!(event.extra.as_ref().unwrap().handshake, Some("cookie"));
+    }
+}
+
+#[test]
+fn a_sampled_connection_through_a_cookie_was_established() {
+    let mut run = Run::new(EngineConfig::default());
+    let asks = sampled(0, 1, 1, false, client("A", 101, 501, b"").bytes());
+    run.frame(&asks);
+    let entry = KernelFlow {
+        by_cookie: true,
+        ..counted(&asks, 3, (0, 1))
+    };
+    run.drain(&drained(1, 1, vec![entry]));
+    // In later generations the kernel's mark is gone.
+    run.drain(&drained(2, 3, vec![counted(&asks, 3, (2, 3))]));
+    run.finish();
+    let [(event, flow, _)] = run.flows()[..] else {
+        panic!("one flow")
+    };
+    assert_eq!(flow.state, FlowState::Established);
+    assert_eq!(run.zeek()[0].0, "S1");
+    assert_eq!(event.extra.as_ref().unwrap().handshake, Some("cookie"));
 }
