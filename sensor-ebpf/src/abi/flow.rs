@@ -101,6 +101,13 @@ impl FlowKey {
     }
 }
 
+/// Bits of [`FlowEntry::tcp_flags`] above the header's.
+pub mod entry_flags {
+    /// The guard's SYN cookie opened the connection, and this is the direction of who asked for
+    /// it: neither SYN nor SYN-ACK was counted.
+    pub const BY_COOKIE: u64 = 1 << 16;
+}
+
 /// What the kernel counts of one [`FlowKey`] within one generation, 64 bytes.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -117,7 +124,8 @@ pub struct FlowEntry {
     /// Sampling state, copied from and written through to `FLOW_STATE`:
     /// see [`crate::sampling::State`].
     pub state: u64,
-    /// OR of the TCP flags seen, as in the header's 13th byte, low 8 bits.
+    /// OR of the TCP flags seen, as in the header's 13th byte, low 8 bits; above them bits of
+    /// [`entry_flags`].
     pub tcp_flags: u64,
     /// Kernel time of the first packet, nanoseconds.
     pub first_ns: u64,

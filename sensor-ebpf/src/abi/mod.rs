@@ -15,7 +15,7 @@ pub use counters::{
     DROP_REASONS, DropReason, PROTOCOL_CLASSES, ProtocolClass, Totals, UNPARSED_REASONS,
     UnparsedReason,
 };
-pub use flow::{Direction, FlowEntry, FlowKey, key_flags};
+pub use flow::{Direction, FlowEntry, FlowKey, entry_flags, key_flags};
 pub use guard::{
     BUDGETS, BudgetShare, Destination, DestinationCounters, DestinationKey, GuardSettings,
     MAX_DESTINATIONS, MAX_SUSPECTS, Method, SEED_WORDS, SKETCH_CELLS, SketchCell, WINDOW_SHIFT,

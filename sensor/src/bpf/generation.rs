@@ -3,7 +3,7 @@
 use std::io;
 
 use sensor_ebpf::abi::{
-    Direction, FlowEntry, FlowKey, MAX_DEVICES, TOTALS_SLOTS, Totals, totals_index,
+    Direction, FlowEntry, FlowKey, MAX_DEVICES, TOTALS_SLOTS, Totals, entry_flags, totals_index,
 };
 
 use super::{
@@ -297,6 +297,6 @@ fn kernel_flow(key: &FlowKey, entry: &FlowEntry, clock: &Clock) -> KernelFlow {
         syn_ack: entry.syn_ack,
         fin: entry.fin,
         rst: entry.rst,
-        by_cookie: false,
+        by_cookie: entry.tcp_flags & entry_flags::BY_COOKIE != 0,
     }
 }
