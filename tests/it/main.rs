@@ -12,4 +12,5 @@ mod daemon;
 mod e2e;
 mod golden;
 mod kernel;
+mod lifecycle;
 mod schema;

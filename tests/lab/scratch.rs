@@ -16,6 +16,7 @@ pub fn scratch() -> Result<TempDir> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         for left in left_behind(&std::env::temp_dir()) {
+            crate::pins::unmount(&left);
             // Somebody else's stays; a symbolic link is removed and not followed.
             let _ = std::fs::remove_dir_all(left);
         }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::PinError;
+
 /// Why the BPF object could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -49,6 +51,9 @@ pub enum LoadError {
         /// The tail of the verifier's log.
         message: String,
     },
+    /// The data plane cannot be pinned, or the pinned one not be used.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// Anything else that aya reports.
     #[error("the BPF object could not be loaded: {0}")]
     Object(String),
@@ -113,7 +118,8 @@ pub enum AttachError {
     /// Another program holds the device.
     #[error(
         "`{device}` already runs the XDP program {program}: stop its owner, or remove it with \
-         `ip link set dev {device} xdp off` (`bpftool net list dev {device}` names it)"
+         `ip link set dev {device} xdp off` (`bpftool net list dev {device}` names it; \
+         `sensor detach` removes that of a pinned sensor)"
     )]
     Foreign {
         /// The device.
@@ -189,6 +195,14 @@ pub enum AttachError {
         device: String,
         /// The device that was there first.
         other: String,
+    },
+    /// What keeps the programs on the device could not be pinned, or taken over.
+    #[error("`{device}`: {source}")]
+    Pin {
+        /// The device.
+        device: String,
+        /// Why.
+        source: PinError,
     },
     /// Something between this process and the kernel failed.
     #[error("`{device}`: {what}: {source}")]

@@ -83,8 +83,23 @@ enum Phase {
     Counting,
     /// The epoch was flipped.
     Flipped,
-    /// Everything was read; what was read is still in the maps.
+    /// Everything was read, and is still in the maps until it is recorded.
     Read,
+}
+
+/// Where counting begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Maps of this process's own, into which nothing has counted yet.
+    At {
+        /// Number of the first generation.
+        epoch: u64,
+    },
+    /// Maps of an earlier process, into which programs may be counting now.
+    Resume {
+        /// The last generation that the earlier process has recorded.
+        recorded: u64,
+    },
 }
 
 /// The maps of both generations, and the memory that closing one needs.
@@ -103,22 +118,40 @@ pub(super) struct Generations {
 }
 
 impl Generations {
-    /// Starts counting into generation 1.
+    /// Starts counting, or goes on.
+    ///
+    /// A generation that the earlier process had flipped away from and not recorded is the next to
+    /// be closed. One that it had recorded may not have been cleared, or in part only: it is
+    /// cleared here, so that nothing of it is counted twice.
     pub(super) fn start(
         epoch_map: Array<u64>,
         flows: FlowTables,
         totals: PerCpuArray<Totals>,
         how: Grace,
+        beginning: Beginning,
     ) -> io::Result<Self> {
         let grace = GracePeriod::new()?;
-        epoch_map.set(0, &1)?;
-        Ok(Self {
+        let (epoch, phase) = match beginning {
+            Beginning::At { epoch } => {
+                epoch_map.set(0, &epoch)?;
+                (epoch, Phase::Counting)
+            }
+            Beginning::Resume { recorded } => {
+                let epoch: u64 = epoch_map.get(0)?;
+                if recorded + 1 < epoch {
+                    (epoch, Phase::Flipped)
+                } else {
+                    (epoch, Phase::Read)
+                }
+            }
+        };
+        let mut generations = Self {
             epoch_map,
             totals,
             grace,
             how,
-            epoch: 1,
-            phase: Phase::Counting,
+            epoch,
+            phase,
             sums: [[FlowSums::default(); 2]; TOTALS_SLOTS],
             closed: Generation {
                 drain: Drain {
@@ -133,7 +166,21 @@ impl Generations {
                 crowded: false,
             },
             flows,
-        })
+        };
+        if phase == Phase::Read {
+            generations.discard()?;
+        }
+        Ok(generations)
+    }
+
+    /// Clears a generation that was recorded, whatever is left of it.
+    fn discard(&mut self) -> io::Result<()> {
+        let old = self.epoch - 1;
+        // Programs that read the epoch before the earlier process's flip have long ended.
+        self.flows.read(old, |_, _| {})?;
+        self.clear(old)?;
+        self.phase = Phase::Counting;
+        Ok(())
     }
 
     /// The generation that is counted into.
@@ -151,17 +198,40 @@ impl Generations {
         self.flows.lose(self.epoch);
     }
 
+    /// The generation that was read and is not yet recorded.
+    pub(super) fn read(&self) -> Option<u64> {
+        (self.phase == Phase::Read).then(|| self.epoch - 1)
+    }
+
+    /// Packets of the flows of the generation that was read.
+    pub(super) fn packets(&self) -> u64 {
+        let devices = self.closed.devices.iter();
+        devices.flat_map(|device| device.flows.packets).sum()
+    }
+
+    /// Returns when no program runs that was attached before this call and is not any more.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        self.grace.wait()
+    }
+
+    /// Whether a generation was left that nobody has recorded, before the one that is counted into.
+    pub(super) fn is_behind(&self) -> bool {
+        self.phase == Phase::Flipped
+    }
+
     /// Closes the current generation, or the one that an earlier call could not close.
     ///
     /// The order is what makes the result exact. A program reads the epoch once, so that all its
     /// counting goes to one generation. After the flip and a grace period no program can hold the
-    /// old number: its table and totals no longer change. They are cleared only after all of them
-    /// were read, and before the next flip makes them current again.
+    /// old number: its table and totals no longer change. They are cleared only once they are
+    /// recorded, which this call takes for granted for the generation before, and before the next
+    /// flip makes them current again.
     pub(super) fn close(
         &mut self,
         slots: &mut Slots,
         clock: &Clock,
     ) -> Result<&Generation, GenerationError> {
+        self.recorded(slots)?;
         if self.phase == Phase::Counting {
             let next = self.epoch + 1;
             let flipped = self.epoch_map.set(0, &next);
@@ -182,11 +252,19 @@ impl Generations {
             self.step("reading the totals", old, read)?;
             self.phase = Phase::Read;
         }
+        Ok(&self.closed)
+    }
+
+    /// Clears the generation that was read, if there is one: its records are in good hands.
+    pub(super) fn recorded(&mut self, slots: &mut Slots) -> Result<(), GenerationError> {
+        let Some(old) = self.read() else {
+            return Ok(());
+        };
         let cleared = self.clear(old);
         self.step("clearing what was read", old, cleared)?;
         self.phase = Phase::Counting;
         slots.closed(old);
-        Ok(&self.closed)
+        Ok(())
     }
 
     fn step<T>(

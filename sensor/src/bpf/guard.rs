@@ -48,6 +48,35 @@ impl Guard {
         })
     }
 
+    /// Goes on with the seed and the destinations of an earlier process, under whose protection
+    /// they are at this moment.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        let seed = self.maps.settings.get(0)?.seed;
+        if seed != [0; SEED_WORDS] {
+            self.seed = seed;
+        }
+        self.destinations.clear();
+        let mut keys = vec![DestinationKey::default(); MAX_DESTINATIONS];
+        let mut values = vec![Destination::default(); MAX_DESTINATIONS];
+        let mut cursor = Cursor::default();
+        loop {
+            let batch = self
+                .maps
+                .destinations
+                .read_growing(&mut cursor, &mut keys, &mut values)?;
+            let read = keys.iter().copied().zip(values.iter().copied());
+            self.destinations.extend(read.take(batch.count));
+            if batch.end {
+                break;
+            }
+        }
+        let used = |slot: &u32| self.destinations.iter().any(|(_, has)| has.slot == *slot);
+        self.free = (0..MAX_DESTINATIONS as u32)
+            .filter(|slot| !used(slot))
+            .collect();
+        Ok(())
+    }
+
     fn find(&self, key: &DestinationKey) -> Option<usize> {
         self.destinations.iter().position(|(has, _)| has == key)
     }

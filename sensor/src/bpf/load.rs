@@ -3,6 +3,7 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
 };
 
 use aya::{
@@ -17,10 +18,11 @@ use sensor_ebpf::{
 };
 
 use super::{
-    LoadError, LoadOptions, ProgramStats, capabilities,
+    Grace, LoadError, LoadOptions, ProgramStats, capabilities,
     flows::FlowTables,
-    generation::Generations,
+    generation::{Beginning, Generations},
     guard::{self, Guard},
+    pin::{Before, Old, Pins, Previous, layout},
     rings::Rings,
     slots::Slots,
     sys::{
@@ -30,7 +32,7 @@ use super::{
 };
 
 /// The product's BPF object, aligned as aya's ELF reader wants it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../sensor-ebpf/prebuilt/sensor.bpf.o"
 ));
@@ -48,6 +50,9 @@ pub(super) struct Loaded {
     pub(super) generations: Generations,
     pub(super) rings: Rings,
     pub(super) guard: Guard,
+    pub(super) pins: Option<Pins>,
+    /// Pinned data planes with other layouts.
+    pub(super) previous: Vec<Previous>,
 }
 
 /// Descriptors of the loaded programs.
@@ -60,8 +65,8 @@ pub(super) struct Programs {
     pub(super) egress: OwnedFd,
 }
 
-/// See [`super::DataPlane::load`].
-pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
+/// See [`super::DataPlane::load`]; `path` is where the data plane is pinned.
+pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, LoadError> {
     check(options)?;
     let missing = capabilities::missing(&[
         capabilities::BPF,
@@ -80,22 +85,44 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
     }
     let capacity = options.flow_table_capacity;
     let size = TableSize::of(capacity);
-    // Of the operating system's random numbers.
-    let random = RandomState::new();
-    let seed: [u64; FLOW_SEED_WORDS] = std::array::from_fn(|at| random.hash_one(at));
-    let mut object = EbpfLoader::new()
-        .map_max_entries(map::FLOWS, GENERATIONS as u32 * size.sets)
-        .map_max_entries(map::FLOWS_USED, GENERATIONS as u32 * size.words())
-        .map_max_entries(map::SPILL_0, size.spill)
-        .map_max_entries(map::SPILL_1, size.spill)
+    let sizes = [
+        (map::FLOWS, GENERATIONS as u32 * size.sets),
+        (map::FLOWS_USED, GENERATIONS as u32 * size.words()),
+        (map::SPILL_0, size.spill),
+        (map::SPILL_1, size.spill),
+        (map::FLOW_STATE, capacity),
+        (map::SYN_FILTER, options.guard_tables.syn_filter),
+        (map::SOURCES, options.guard_tables.sources),
+        (map::SOURCE_RATES, options.guard_tables.source_rates),
+    ];
+    let layout = layout(OBJECT, &sizes, options.ring_bytes)
+        .map_err(|error| LoadError::Object(error.to_string()))?;
+    let (mut pins, before) = match path {
+        Some(path) => {
+            let (pins, before) = Pins::open(path, layout.number)?;
+            (Some(pins), before)
+        }
+        None => (None, Before::default()),
+    };
+    // Records of an earlier process are found where its seed has put them.
+    let seed = match &before.own {
+        Some(meta) => meta.flow_seed,
+        None => random_seed(),
+    };
+    let mut loader = EbpfLoader::new();
+    loader
         .override_global(constant::FLOW_SETS, &size.sets, true)
-        .override_global(constant::FLOW_SEED, seed.as_slice(), true)
-        .map_max_entries(map::FLOW_STATE, capacity)
-        .map_max_entries(map::SYN_FILTER, options.guard_tables.syn_filter)
-        .map_max_entries(map::SOURCES, options.guard_tables.sources)
-        .map_max_entries(map::SOURCE_RATES, options.guard_tables.source_rates)
-        .load(OBJECT)
-        .map_err(refused)?;
+        .override_global(constant::FLOW_SEED, seed.as_slice(), true);
+    for (name, size) in sizes {
+        loader.map_max_entries(name, size);
+    }
+    if let Some(pins) = &pins {
+        // A map that has its name already is used as it is, any other gets it.
+        for name in &layout.names {
+            loader.map_pin_path(name, pins.state.map(name));
+        }
+    }
+    let mut object = loader.load(OBJECT).map_err(refused)?;
 
     let mut stats = Vec::new();
     let xdp = match load_program(&mut object, program::XDP, &mut stats) {
@@ -111,30 +138,53 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
         egress: load_program(&mut object, program::EGRESS, &mut stats)?,
     };
 
-    let cpus = nr_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))?;
+    let previous = previous(before.others, options.grace)?;
     let online =
         online_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))?;
+    let state = pins.as_ref().map(|pins| &pins.state);
     let rings = typed(&mut object, map::RINGS, OuterArray::new)?;
-    let rings = Rings::create(&rings, &online, options.ring_bytes)
+    let rings = Rings::create(&rings, &online, options.ring_bytes, state)
         .map_err(|source| refused_map("a sample ring", source))?;
-    let flows = FlowTables::new(
-        typed(&mut object, map::FLOWS, MappedArray::new)?,
-        &typed(&mut object, map::FLOWS_USED, MappedArray::new)?,
-        [
-            typed(&mut object, map::SPILL_0, HashTable::new)?,
-            typed(&mut object, map::SPILL_1, HashTable::new)?,
-        ],
+    let beginning = match &before.own {
+        Some(meta) => Beginning::Resume {
+            recorded: meta.head.recorded,
+        },
+        None => Beginning::At {
+            epoch: previous.iter().map(Previous::end).max().unwrap_or(1),
+        },
+    };
+    let generations = generations(
+        |name| take(&mut object, name),
         capacity,
-    )
-    .map_err(|source| refused_map(map::FLOWS, source))?;
-    let generations = Generations::start(
-        typed(&mut object, map::EPOCH, Array::new)?,
-        flows,
-        typed(&mut object, map::TOTALS, |map| PerCpuArray::new(map, cpus))?,
         options.grace,
-    )
-    .map_err(|source| refused_map("the grace period's maps", source))?;
-    let guard = Guard::new(
+        beginning,
+    )?;
+    let mut slots = Slots::new(typed(&mut object, map::DEVICES, Array::new)?);
+    let latest = previous.iter().filter_map(|previous| previous.meta());
+    let latest = latest.max_by_key(|meta| meta.head.heartbeat_ns);
+    if let Some(meta) = before.own.as_deref().or(latest) {
+        slots
+            .resume(meta)
+            .map_err(|source| refused_map(map::DEVICES, source))?;
+    }
+    let mut filter_addresses = typed(&mut object, map::FILTER_ADDRS, KeySet::new)?;
+    let mut filter_ports = typed(&mut object, map::FILTER_PORTS, KeySet::new)?;
+    if let Some(pins) = &mut pins {
+        for (name, filter) in [
+            (map::FILTER_ADDRS, &mut filter_addresses),
+            (map::FILTER_PORTS, &mut filter_ports),
+        ] {
+            filter
+                .resume()
+                .map_err(|source| refused_map(name, source))?;
+        }
+        if before.own.is_none() {
+            pins.head().recorded = generations.epoch() - 1;
+        }
+        pins.complete(&slots, capacity, seed)?;
+    }
+    let cpus = possible_cpus()?;
+    let mut guard = Guard::new(
         guard::Maps {
             settings: typed(&mut object, map::GUARD, Array::new)?,
             heartbeat: typed(&mut object, map::HEARTBEAT, Array::new)?,
@@ -147,17 +197,95 @@ pub(super) fn load(options: LoadOptions) -> Result<Loaded, LoadError> {
         options.guard_tables,
     )
     .map_err(|source| LoadError::Object(format!("no random numbers: {source}")))?;
+    if before.own.is_some() {
+        guard
+            .resume()
+            .map_err(|source| refused_map(map::DESTINATIONS, source))?;
+    }
     Ok(Loaded {
         programs,
         stats,
-        slots: Slots::new(typed(&mut object, map::DEVICES, Array::new)?),
+        slots,
         settings: typed(&mut object, map::SETTINGS, Array::new)?,
-        filter_addresses: typed(&mut object, map::FILTER_ADDRS, KeySet::new)?,
-        filter_ports: typed(&mut object, map::FILTER_PORTS, KeySet::new)?,
+        filter_addresses,
+        filter_ports,
         generations,
         rings,
         guard,
+        pins,
+        previous,
     })
+}
+
+/// Opens the maps that a generation is counted into, each by its name.
+fn generations(
+    mut open: impl FnMut(&'static str) -> Result<MapData, LoadError>,
+    flow_capacity: u32,
+    grace: Grace,
+    beginning: Beginning,
+) -> Result<Generations, LoadError> {
+    let cpus = possible_cpus()?;
+    let refused = |name: &'static str| move |source| refused_map(name, source);
+    let flows = FlowTables::new(
+        MappedArray::new(open(map::FLOWS)?).map_err(refused(map::FLOWS))?,
+        &MappedArray::new(open(map::FLOWS_USED)?).map_err(refused(map::FLOWS_USED))?,
+        [
+            HashTable::new(open(map::SPILL_0)?).map_err(refused(map::SPILL_0))?,
+            HashTable::new(open(map::SPILL_1)?).map_err(refused(map::SPILL_1))?,
+        ],
+        flow_capacity,
+    )
+    .map_err(refused(map::FLOWS))?;
+    Generations::start(
+        Array::new(open(map::EPOCH)?).map_err(refused(map::EPOCH))?,
+        flows,
+        PerCpuArray::new(open(map::TOTALS)?, cpus).map_err(refused(map::TOTALS))?,
+        grace,
+        beginning,
+    )
+    .map_err(|source| refused_map("the grace period's maps", source))
+}
+
+/// Opens what pinned data planes with other layouts have counted, as far as this build can read it.
+fn previous(others: Vec<Old>, grace: Grace) -> Result<Vec<Previous>, LoadError> {
+    others
+        .into_iter()
+        .map(|old| {
+            let recorded = old.head.recorded;
+            let readable = old.meta.as_ref().map(|meta| {
+                let open = |name| {
+                    let map = old.state.open(name);
+                    map.map_err(|source| refused_map(name, source))?
+                        .ok_or(LoadError::Missing { kind: "map", name })
+                };
+                generations(
+                    open,
+                    meta.flow_capacity,
+                    grace,
+                    Beginning::Resume { recorded },
+                )
+            });
+            let readable = match readable {
+                Some(Ok(generations)) => Some(generations),
+                Some(Err(error)) => {
+                    tracing::warn!("A pinned data plane is not readable: {error}");
+                    None
+                }
+                None => None,
+            };
+            Previous::new(old, readable).map_err(LoadError::from)
+        })
+        .collect()
+}
+
+/// The key of the hash that places flows, of the operating system's random numbers.
+fn random_seed() -> [u64; FLOW_SEED_WORDS] {
+    let random = RandomState::new();
+    std::array::from_fn(|at| random.hash_one(at))
+}
+
+fn possible_cpus() -> Result<usize, LoadError> {
+    nr_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))
 }
 
 fn check(options: LoadOptions) -> Result<(), LoadError> {
@@ -216,6 +344,10 @@ fn typed<T>(
     name: &'static str,
     make: impl FnOnce(MapData) -> std::io::Result<T>,
 ) -> Result<T, LoadError> {
+    make(take(object, name)?).map_err(|source| refused_map(name, source))
+}
+
+fn take(object: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
     let missing = || LoadError::Missing { kind: "map", name };
     let (Map::Array(data)
     | Map::ArrayOfMaps(data)
@@ -225,7 +357,7 @@ fn typed<T>(
     else {
         return Err(missing());
     };
-    make(data).map_err(|source| refused_map(name, source))
+    Ok(data)
 }
 
 fn refused_map(what: &str, source: std::io::Error) -> LoadError {

@@ -6,7 +6,7 @@
 //! 2. in a loop: [`DataPlane::wait`], [`DataPlane::poll_samples`] (feeds
 //!    [`crate::source::live::Source`]), and at each interval [`DataPlane::close_generation`];
 //! 3. once a second [`DataPlane::follow_devices`];
-//! 4. drop it: links die with their descriptors, so that nothing outlives the process even after
+//! 4. drop it: unless the data plane is pinned ([`DataPlane::load_pinned`]), links die with their descriptors, so that nothing outlives the process even after
 //!    `kill -9`, except on kernels before 6.6, whose clsact filter the next start removes.
 //!
 //! Every kernel time is turned into wall time by the caller's one
@@ -23,10 +23,12 @@ mod law;
 mod load;
 mod netlink;
 mod options;
+mod pin;
 mod plane;
 mod rings;
 mod slots;
 mod sys;
+mod takeover;
 
 pub use attach::{Attachment, DeviceChange, Egress, XdpMode};
 pub use error::{AttachError, GenerationError, LoadError, PlaneError};
@@ -34,4 +36,6 @@ pub use generation::{DeviceTotals, FlowSums, Generation, UNKNOWN_DEVICE};
 pub use guard::TcpSettings;
 pub use inspect::{DeviceFacts, inspect};
 pub use options::{AttachOptions, EgressOption, Grace, GuardTables, LoadOptions, ModeOption};
+pub use pin::{PinError, Pinned};
 pub use plane::{DataPlane, LoadedProgram, Polled, ProgramStats};
+pub use takeover::Takeover;

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
     time::Duration,
 };
 
@@ -10,10 +11,10 @@ use sensor_ebpf::abi::{FilterPrefix, SampleHeader, Settings, mode};
 
 use super::{
     AttachError, AttachOptions, Attachment, DeviceChange, Generation, GenerationError, LoadError,
-    LoadOptions, PlaneError,
-    attach::{Attached, attach, follow},
+    LoadOptions, PinError, PlaneError, Takeover,
+    attach::{Attached, Installer, attach, follow},
     load::{Loaded, load},
-    netlink,
+    netlink, takeover,
 };
 use crate::source::live::Clock;
 
@@ -25,6 +26,8 @@ pub struct DataPlane {
     pub(super) loaded: Loaded,
     /// As the caller wants them; the mode bit for mirror ports is ours.
     pub(super) settings: Settings,
+    /// What was found pinned.
+    takeover: Option<Takeover>,
 }
 
 /// What one round over the sample rings gave.
@@ -75,13 +78,61 @@ impl DataPlane {
     /// # Errors
     /// [`LoadError`]: a line with cause and remedy.
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
-        let loaded = load(options)?;
+        let loaded = load(options, None)?;
         sweep();
         Ok(Self {
             attached: Vec::new(),
             loaded,
             settings: Settings::default(),
+            takeover: None,
         })
+    }
+
+    /// [`DataPlane::load`] for a data plane that is pinned in the folder `path`: it outlives this
+    /// process, and one that is there already is taken over. [`DataPlane::attach`] then replaces
+    /// the programs on devices; after the last one call [`DataPlane::settle`].
+    ///
+    /// # Errors
+    /// [`LoadError`]: a line with cause and remedy. What is pinned is left as it was.
+    pub fn load_pinned(options: LoadOptions, path: &Path) -> Result<Self, LoadError> {
+        let mut loaded = load(options, Some(path))?;
+        sweep();
+        let taken = takeover::found(&loaded);
+        let mut settings = Settings::default();
+        if taken.as_ref().is_some_and(|taken| !taken.replaced) {
+            let read = loaded.settings.get(0);
+            settings = read.map_err(|source| LoadError::Map {
+                what: "settings".into(),
+                source,
+            })?;
+        }
+        takeover::catch_up(&mut loaded);
+        Ok(Self {
+            attached: Vec::new(),
+            loaded,
+            settings,
+            takeover: taken,
+        })
+    }
+
+    /// Lets go of what was pinned and is not attached any more, once everything is attached that
+    /// shall be. From here on the data plane stays if this process ends. Returns what was taken
+    /// over, if anything was; `None` without pinning.
+    ///
+    /// # Errors
+    /// [`PinError`] if pins of an earlier process could not be removed.
+    pub fn settle(&mut self) -> Result<Option<Takeover>, PinError> {
+        let attached: Vec<_> = self
+            .attached
+            .iter()
+            .map(|attached| (attached.slot, attached.attachment.ifindex))
+            .collect();
+        let lost = takeover::settle(&mut self.loaded, &attached)?;
+        if let Some(taken) = &mut self.takeover {
+            taken.lost_packets = lost;
+        }
+        self.save();
+        Ok(self.takeover)
     }
 
     /// Attaches the programs to `device`, natively if it can be.
@@ -122,11 +173,19 @@ impl DataPlane {
         }
         let epoch = self.loaded.generations.epoch();
         let Loaded {
-            programs, slots, ..
+            programs,
+            slots,
+            pins,
+            ..
         } = &mut self.loaded;
-        let attached = attach(device, options, programs, slots, epoch, false)?;
+        let installer = Installer {
+            programs,
+            pins: pins.as_ref().map(|pins| &pins.directory),
+        };
+        let attached = attach(device, options, installer, slots, epoch, false)?;
         let attachment = attached.attachment.clone();
         self.attached.push(attached);
+        self.save();
         Ok(attachment)
     }
 
@@ -140,11 +199,38 @@ impl DataPlane {
         let Some(at) = found else {
             return false;
         };
-        let slot = self.attached[at].slot;
-        drop(self.attached.remove(at));
+        let attached = self.attached.remove(at);
+        let (slot, attachment) = (attached.slot, attached.attachment.clone());
+        drop(attached);
+        self.installer().unpin(&attachment);
         let epoch = self.loaded.generations.epoch();
         self.loaded.slots.release(slot, epoch, false);
+        self.save();
         true
+    }
+
+    fn installer(&self) -> Installer<'_> {
+        let Loaded { programs, pins, .. } = &self.loaded;
+        Installer {
+            programs,
+            pins: pins.as_ref().map(|pins| &pins.directory),
+        }
+    }
+
+    /// Whether the data plane stays when this process ends.
+    #[must_use]
+    pub const fn is_pinned(&self) -> bool {
+        self.loaded.pins.is_some()
+    }
+
+    /// Tells the next process how things stand.
+    fn save(&mut self) {
+        let Loaded { pins, slots, .. } = &mut self.loaded;
+        if let Some(pins) = pins
+            && let Err(error) = pins.save(slots)
+        {
+            tracing::error!(%error, "The pinned state could not be written");
+        }
     }
 
     /// The devices on which the programs run now.
@@ -159,9 +245,18 @@ impl DataPlane {
     pub fn follow_devices(&mut self) -> Vec<DeviceChange> {
         let epoch = self.loaded.generations.epoch();
         let Loaded {
-            programs, slots, ..
+            programs,
+            slots,
+            pins,
+            ..
         } = &mut self.loaded;
-        follow(&mut self.attached, programs, slots, epoch)
+        let installer = Installer {
+            programs,
+            pins: pins.as_ref().map(|pins| &pins.directory),
+        };
+        let changes = follow(&mut self.attached, installer, slots, epoch);
+        self.save();
+        changes
     }
 
     /// Puts new settings of the sampling into force, without detaching. What attachments, guard and
@@ -216,15 +311,71 @@ impl DataPlane {
     }
 
     /// Closes the generation that is counted into, and reads it. Takes tens of milliseconds, most
-    /// of it waiting for programs that still run. The result's memory is reused by the next call.
+    /// of it waiting for programs that still run. The result's memory is reused by the next call,
+    /// which also takes this generation for recorded.
+    ///
+    /// The first generations after a takeover are those that nobody has recorded.
     ///
     /// # Errors
     /// [`GenerationError`]; nothing is lost, the next call goes on with the same generation.
     pub fn close_generation(&mut self, clock: &Clock) -> Result<&Generation, GenerationError> {
+        self.record_generation()?;
         let Loaded {
-            generations, slots, ..
+            generations,
+            slots,
+            previous,
+            ..
         } = &mut self.loaded;
-        generations.close(slots, clock)
+        match previous.first_mut() {
+            Some(previous) if previous.is_readable() => previous.close(slots, clock),
+            _ => generations.close(slots, clock),
+        }
+    }
+
+    /// Deletes the records of the generation that was closed last from the kernel, because they
+    /// are in good hands: `untold_packets` of all that were recorded so far are in no event yet,
+    /// and would be lost to events if this process died now.
+    ///
+    /// # Errors
+    /// [`GenerationError`]; nothing is lost, the next call goes on with the same generation.
+    pub fn generation_recorded(&mut self, untold_packets: u64) -> Result<(), GenerationError> {
+        if let Some(pins) = &mut self.loaded.pins {
+            pins.head().untold_packets = untold_packets;
+        }
+        self.record_generation()?;
+        self.save();
+        Ok(())
+    }
+
+    fn record_generation(&mut self) -> Result<(), GenerationError> {
+        let Loaded {
+            generations,
+            slots,
+            pins,
+            previous,
+            ..
+        } = &mut self.loaded;
+        if let Some(first) = previous.first_mut().filter(|first| first.is_readable()) {
+            first.recorded(slots)?;
+            if first.is_done()
+                && let Err(error) = previous.remove(0).remove()
+            {
+                tracing::warn!("What was drained of an earlier data plane stays: {error}");
+            }
+            return Ok(());
+        }
+        let Some(epoch) = generations.read() else {
+            return Ok(());
+        };
+        if let Some(pins) = pins {
+            pins.recorded(epoch, generations.packets(), slots)
+                .map_err(|source| GenerationError {
+                    epoch,
+                    step: "recording how far it was read",
+                    source,
+                })?;
+        }
+        generations.recorded(slots)
     }
 
     /// Hands out up to `budget` records of the sample rings, round robin, oldest of each ring
@@ -234,7 +385,18 @@ impl DataPlane {
         budget: usize,
         sink: impl FnMut(&SampleHeader, &[u8]),
     ) -> Polled {
-        self.loaded.rings.poll(budget, sink)
+        self.loaded.rings.poll(budget, u64::MAX, sink)
+    }
+
+    /// [`DataPlane::poll_samples`] that leaves what belongs to the generation that is open to the
+    /// process that will close it.
+    pub fn poll_closed_samples(
+        &mut self,
+        budget: usize,
+        sink: impl FnMut(&SampleHeader, &[u8]),
+    ) -> Polled {
+        let last = self.loaded.generations.epoch() - 1;
+        self.loaded.rings.poll(budget, last, sink)
     }
 
     /// Waits until a ring asks to be read, at most for `timeout`. Programs wake user space once

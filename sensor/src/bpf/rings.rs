@@ -12,6 +12,7 @@ use zerocopy::FromBytes as _;
 
 use super::{
     Polled,
+    pin::State,
     sys::map::{OuterArray, create_ring},
 };
 use crate::source::live::monotonic_ns;
@@ -44,11 +45,20 @@ impl Rings {
     /// Makes a ring for each of `cpus` and puts it into `outer`.
     ///
     /// CPUs beyond the array's length share rings with others; a CPU that comes online later has
-    /// none, and its samples count as lost for want of a ring.
-    pub(super) fn create(outer: &OuterArray, cpus: &[u32], bytes: u32) -> io::Result<Self> {
+    /// none, and its samples count as lost for want of a ring. A ring that is pinned in `state` is
+    /// used with what it holds.
+    pub(super) fn create(
+        outer: &OuterArray,
+        cpus: &[u32],
+        bytes: u32,
+        state: Option<&State>,
+    ) -> io::Result<Self> {
         let mut rings = Vec::new();
         for cpu in cpus.iter().filter(|cpu| **cpu < outer.len()) {
-            let map = MapData::from_fd(create_ring(bytes)?).map_err(io::Error::other)?;
+            let map = match state {
+                Some(state) => pinned_ring(state, *cpu, bytes)?,
+                None => MapData::from_fd(create_ring(bytes)?).map_err(io::Error::other)?,
+            };
             outer.set(*cpu, map.fd().as_fd())?;
             let buffer = RingBuf::try_from(Map::RingBuf(map)).map_err(io::Error::other)?;
             rings.push(Ring { buffer, read_ns: 0 });
@@ -57,9 +67,12 @@ impl Rings {
     }
 
     /// See [`super::DataPlane::poll_samples`].
+    ///
+    /// Records of generations after `last` are left in their rings, and all behind them.
     pub(super) fn poll(
         &mut self,
         budget: usize,
+        last: u64,
         mut sink: impl FnMut(&SampleHeader, &[u8]),
     ) -> Polled {
         // Read before the rings: what comes later is at least as late.
@@ -78,8 +91,15 @@ impl Rings {
                     empty[at] = true;
                     break;
                 };
+                let split = split(&record);
+                if split.is_some_and(|(header, _)| header.epoch > last) {
+                    // Dropping a record is what takes it out of its ring.
+                    std::mem::forget(record);
+                    empty[at] = true;
+                    break;
+                }
                 polled.records += 1;
-                match split(&record) {
+                match split {
                     Some((header, bytes)) => {
                         ring.read_ns = ring.read_ns.max(header.time_ns);
                         sink(&header, bytes);
@@ -127,6 +147,17 @@ impl Rings {
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.iter().map(|ring| ring.buffer.as_fd())
     }
+}
+
+/// The CPU's ring that an earlier process has pinned, or a new one under its name.
+fn pinned_ring(state: &State, cpu: u32, bytes: u32) -> io::Result<MapData> {
+    let name = format!("RING_{cpu}");
+    if let Some(ring) = state.open(&name)? {
+        return Ok(ring);
+    }
+    let ring = create_ring(bytes)?;
+    state.pin(&name, &ring)?;
+    MapData::from_fd(ring).map_err(io::Error::other)
 }
 
 /// Header and captured bytes. A record is as long as its size class, so bytes may follow.

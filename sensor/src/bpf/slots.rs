@@ -4,7 +4,10 @@ use std::io;
 
 use sensor_ebpf::abi::{DEVICES_SIZE, MAX_DEVICES, device_entry};
 
-use super::sys::map::Array;
+use super::{
+    pin::{Device, Index as PinnedIndex, Meta},
+    sys::map::Array,
+};
 
 /// Number of a slot, from 1; the kernel counts devices without one in slot 0.
 pub(super) type SlotId = u32;
@@ -56,6 +59,63 @@ impl Slots {
             devices,
             slots: Vec::new(),
             indices: Vec::new(),
+        }
+    }
+
+    /// Goes on with the slots that an earlier process has recorded. The kernel may count into them
+    /// at this moment: its table of devices is made to agree before anything else happens.
+    pub(super) fn resume(&mut self, meta: &Meta) -> io::Result<()> {
+        for (id, device) in (1..).zip(&meta.devices) {
+            if let Some(name) = device.name() {
+                self.slots.push(Slot {
+                    id,
+                    device: name.to_owned(),
+                    ifindex: device.ifindex,
+                    difference_total: device.difference_total,
+                    retired: (device.retired != 0).then_some(device.retired),
+                });
+            }
+        }
+        for index in meta.indices.iter().filter(|index| index.slot != 0) {
+            let until = index.until();
+            if until.is_none() {
+                let entry = device_entry(index.ifindex, index.slot);
+                self.devices.set(position(index.ifindex), &entry)?;
+            }
+            self.indices.push(Index {
+                ifindex: index.ifindex,
+                slot: index.slot,
+                until,
+            });
+        }
+        self.closed(meta.head.recorded);
+        Ok(())
+    }
+
+    /// The slots whose devices are counted now, with the names and indices of these.
+    pub(super) fn counted(&self) -> Vec<(SlotId, u32, String)> {
+        let used = self.indices.iter().filter(|index| index.until.is_none());
+        used.map(|index| (index.slot, index.ifindex, self.name(index.slot).to_owned()))
+            .collect()
+    }
+
+    /// Writes what [`Slots::resume`] needs.
+    pub(super) fn record(&self, meta: &mut Meta) {
+        meta.devices.fill(Device::default());
+        for slot in &self.slots {
+            if let Some(device) = meta.devices.get_mut(slot.id as usize - 1) {
+                *device = Device::new(
+                    &slot.device,
+                    slot.ifindex,
+                    slot.difference_total,
+                    slot.retired,
+                );
+            }
+        }
+        meta.indices.fill(PinnedIndex::default());
+        // The latest matter most, should there be more than the record has room for.
+        for (to, index) in meta.indices.iter_mut().zip(self.indices.iter().rev()) {
+            *to = PinnedIndex::new(index.ifindex, index.slot, index.until);
         }
     }
 

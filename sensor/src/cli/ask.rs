@@ -9,8 +9,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{config, table};
-use crate::daemon::control::{FlowQuery, FlowSort, Request, ask};
+use super::{config, detach, table};
+use crate::{
+    bpf::Pinned,
+    daemon::control::{ClientError, FlowQuery, FlowSort, Request, ask},
+};
 
 /// Where the sensor is, and how the answer is to look.
 #[derive(Debug, clap::Args)]
@@ -67,6 +70,19 @@ pub(super) fn flows(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     answer(&args.common, &Request::Flows(query), table::flows)
 }
 
+/// What is at work without a sensor.
+fn unattended() -> Option<String> {
+    let path = config::load(None, &[]).ok()?.config.pin.path;
+    let pinned = Pinned::read(&path).ok()??;
+    Some(format!(
+        "a pinned data plane is at work on {} without one, for {} s: {} packets wait to be read \
+         (`sensor detach` removes it)",
+        detach::names(&pinned.devices),
+        pinned.unattended.as_secs(),
+        pinned.unread_packets
+    ))
+}
+
 fn answer(
     common: &Common,
     request: &Request,
@@ -76,7 +92,13 @@ fn answer(
         Some(socket) => socket.clone(),
         None => config::load(None, &[])?.config.control.socket,
     };
-    let value = ask(&socket, request)?;
+    let value = match ask(&socket, request) {
+        Err(error @ ClientError::NotRunning { .. }) => match unattended() {
+            Some(pinned) => anyhow::bail!("{error}; {pinned}"),
+            None => return Err(error.into()),
+        },
+        answer => answer?,
+    };
     let mut out = io::stdout().lock();
     if common.json {
         serde_json::to_writer(&mut out, &value).map_err(io::Error::from)?;

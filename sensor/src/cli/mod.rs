@@ -5,6 +5,7 @@
 mod ask;
 mod completions;
 mod config;
+mod detach;
 mod doctor;
 mod read;
 mod run;
@@ -52,6 +53,8 @@ enum Command {
     Flows(ask::FlowsArgs),
     /// The running sensor's counters
     Stats(ask::Common),
+    /// Remove a data plane that was left at work (`pin.enabled`)
+    Detach(detach::DetachArgs),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -81,6 +84,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(common) => ask::status(&common),
         Command::Flows(args) => ask::flows(&args),
         Command::Stats(common) => ask::stats(&common),
+        Command::Detach(args) => detach::run(&args),
         Command::Config(command) => config::run(command),
         Command::Completions(args) => completions::run(&args),
     }

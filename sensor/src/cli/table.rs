@@ -48,6 +48,9 @@ pub(super) fn status(value: &Value) -> String {
         number(&value["generation_errors"]),
         number(&value["accounting_error_packets"]),
     );
+    if let Some(path) = value["pinned"]["path"].as_str() {
+        let _ = writeln!(text, "pinned            {path}");
+    }
     text.push_str(&guard(&value["guard"]));
     for output in array(&value["outputs"]) {
         let dropped =

@@ -21,7 +21,7 @@ pub use keys::{Key, json_schema, known_keys};
 pub use load::{Flag, Loaded, Origin, load};
 
 pub use sections::{
-    AttachMode, Budget, Control, Flows, Log, LogFormat, LogLevel, Metrics, Sampling,
+    AttachMode, Budget, Control, Flows, Log, LogFormat, LogLevel, Metrics, Pin, Sampling,
     SamplingFilter, SamplingMode, Stats,
 };
 
@@ -40,6 +40,7 @@ pub struct Config {
     pub tap: bool,
     pub sampling: Sampling,
     pub flows: Flows,
+    pub pin: Pin,
     pub engine: Engine,
     pub detect: DetectConfig,
     pub guard: GuardConfig,
@@ -112,6 +113,11 @@ impl Config {
             "detect.syn_flood.window_seconds",
             (1..=3600).contains(&self.detect.syn_flood.window_seconds),
             "must be between 1 and 3600 seconds",
+        );
+        check(
+            "pin.path",
+            self.pin.path.is_absolute(),
+            "must be an absolute path, below /sys/fs/bpf as a rule",
         );
         check(
             "engine.flows",

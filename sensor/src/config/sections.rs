@@ -187,6 +187,26 @@ impl Default for Flows {
     }
 }
 
+/// The data plane without a daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pin {
+    /// Leave the data plane at work when the sensor ends, however it does, and take it over at the
+    /// next start. `sensor detach` removes it.
+    pub enabled: bool,
+    /// Folder on a BPF file system for nothing else; it is made if it is missing.
+    pub path: PathBuf,
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            path: PathBuf::from("/sys/fs/bpf/sensor"),
+        }
+    }
+}
+
 /// EVE `stats` events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

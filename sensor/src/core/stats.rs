@@ -143,4 +143,6 @@ pub struct KernelStats {
     pub crossed_again: u64,
     /// Entries that found no flow because of a lack of room for a new one.
     pub refused: u64,
+    /// Their packets.
+    pub refused_packets: u64,
 }

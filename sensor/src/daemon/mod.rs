@@ -3,7 +3,7 @@
 //! One thread ([`live`]) owns the data plane and the engine; nothing else touches them. Everyone
 //! else asks it through bounded channels. The main thread waits for signals on a small runtime
 //! that also serves the web and the control socket. Whatever ends the process, the links die with
-//! their descriptors: traffic passes on.
+//! their descriptors, unless the data plane is pinned: traffic passes on.
 
 pub mod control;
 mod events;
@@ -19,7 +19,7 @@ use std::{io, process::ExitCode, sync::Arc, thread, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    bpf::{AttachError, DataPlane, LoadError, LoadOptions, PlaneError},
+    bpf::{AttachError, DataPlane, LoadError, LoadOptions, PinError, PlaneError},
     config::{Config, ConfigError, Loaded},
     metrics::{Exporter, Health, ListenError, Refresh, Server},
 };
@@ -49,6 +49,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Plane(#[from] PlaneError),
     #[error(transparent)]
+    Pin(#[from] PinError),
+    #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
     Control(#[from] control::ControlError),
@@ -58,7 +60,7 @@ pub enum DaemonError {
     Metrics(#[from] prometheus::Error),
     #[error("cannot start a thread or the runtime: {0}")]
     System(#[from] io::Error),
-    #[error("the live loop panicked: {0}; the interfaces are detached and traffic passes")]
+    #[error("the live loop panicked: {0}; traffic passes, and what was not pinned is detached")]
     Panicked(String),
 }
 
@@ -97,10 +99,15 @@ pub fn run(
         return Err(DaemonError::NoInterface);
     }
     // First what needs capabilities: that is the message that a plain user has to see.
-    let plane = DataPlane::load(LoadOptions {
+    let load = LoadOptions {
         flow_table_capacity: config.flows.capacity,
         ..LoadOptions::default()
-    })?;
+    };
+    let plane = if config.pin.enabled {
+        DataPlane::load_pinned(load, &config.pin.path)?
+    } else {
+        DataPlane::load(load)?
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("sensor-io")

@@ -82,6 +82,46 @@ pub(super) const METRICS: &[Metric] = &[
         read: Some(|snapshot, out| out.add(&[], snapshot.clock_steps)),
     },
     Metric {
+        name: "sensor_pinned",
+        kind: Kind::Gauge,
+        help: "1 if the data plane stays at work when the sensor ends.",
+        labels: &[],
+        read: Some(|snapshot, out| out.add(&[], u64::from(snapshot.pinned))),
+    },
+    Metric {
+        name: "sensor_restart_unattended_seconds",
+        kind: Kind::Gauge,
+        help: "For how long the pinned data plane had no daemon before this one took it over, in \
+               whole seconds; 0 if there was none.",
+        labels: &[],
+        read: Some(|snapshot, out| {
+            let taken = snapshot.takeover.map(|taken| taken.unattended.as_secs());
+            out.add(&[], taken.unwrap_or(0));
+        }),
+    },
+    Metric {
+        name: "sensor_restart_untold_packets",
+        kind: Kind::Gauge,
+        help: "Packets of flows that the daemon before had read from the kernel and written in \
+               no event when it ended; 0 if it had time to.",
+        labels: &[],
+        read: Some(|snapshot, out| {
+            let taken = snapshot.takeover.map(|taken| taken.untold_packets);
+            out.add(&[], taken.unwrap_or(0));
+        }),
+    },
+    Metric {
+        name: "sensor_restart_lost_packets",
+        kind: Kind::Gauge,
+        help: "Packets that were counted by a version whose records this one cannot read: they \
+               are in no flow.",
+        labels: &[],
+        read: Some(|snapshot, out| {
+            let taken = snapshot.takeover.map(|taken| taken.lost_packets);
+            out.add(&[], taken.unwrap_or(0));
+        }),
+    },
+    Metric {
         name: "sensor_config_last_reload_successful",
         kind: Kind::Gauge,
         help: "0 if the last reload was refused and the configuration before it is in force.",

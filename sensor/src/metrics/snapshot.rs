@@ -6,7 +6,7 @@ use sensor_ebpf::abi::{DestinationCounters, Direction, Totals};
 
 use super::Dissected;
 use crate::{
-    bpf::{DeviceTotals, ProgramStats, XdpMode},
+    bpf::{DeviceTotals, ProgramStats, Takeover, XdpMode},
     core::{stats::Stats, time::Timestamp},
     guard,
     source::live,
@@ -34,6 +34,10 @@ pub struct Snapshot {
     pub outputs: BTreeMap<&'static str, Output>,
     pub reload: Reload,
     pub guard: Guard,
+    /// The data plane stays when this process ends.
+    pub pinned: bool,
+    /// What this process has taken over from one before.
+    pub takeover: Option<Takeover>,
 }
 
 /// What was counted on one device.

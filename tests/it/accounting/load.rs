@@ -51,14 +51,14 @@ struct XdpMd {
 
 /// Runs one program for packets of many flows. Each thread works with a clone.
 #[derive(Clone, Debug)]
-pub(super) struct Load {
+pub(crate) struct Load {
     program: Arc<OwnedFd>,
     ifindex: u32,
     frame: Vec<u8>,
 }
 
 impl Load {
-    pub(super) fn new(program: OwnedFd, ifindex: u32) -> Self {
+    pub(crate) fn new(program: OwnedFd, ifindex: u32) -> Self {
         let mut frame = Vec::new();
         PacketBuilder::ethernet2([2; 6], [4; 6])
             .ipv4([10, 0, 0, 0], [10, 77, 0, 2], 64)
@@ -73,7 +73,7 @@ impl Load {
     }
 
     /// Runs the program `repeat` times for a packet of the flow with this number, of 2^32.
-    pub(super) fn packets(&mut self, flow: u32, repeat: u32) -> io::Result<()> {
+    pub(crate) fn packets(&mut self, flow: u32, repeat: u32) -> io::Result<()> {
         // The low bits vary the address, the high ones the port, too.
         let address = 0x0a00_0000 | (flow & 0x00ff_ffff);
         self.frame[SOURCE..SOURCE + 4].copy_from_slice(&address.to_be_bytes());
@@ -112,7 +112,7 @@ impl Load {
 }
 
 /// Keeps the calling thread on one CPU.
-pub(super) fn pin(cpu: usize) {
+pub(crate) fn pin(cpu: usize) {
     // SAFETY: a `cpu_set_t` is plain bits, for which zeros are valid; the call reads it.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
@@ -122,7 +122,7 @@ pub(super) fn pin(cpu: usize) {
 }
 
 /// CPUs that the tests load.
-pub(super) fn cpus() -> usize {
+pub(crate) fn cpus() -> usize {
     std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(2)

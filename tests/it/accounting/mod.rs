@@ -2,7 +2,7 @@
 //! `BPF_PROG_TEST_RUN` was asked to run the program for. All of it needs root.
 
 mod bed;
-mod load;
+pub(crate) mod load;
 mod overflow;
 mod swaps;
 mod violations;

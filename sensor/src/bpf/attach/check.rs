@@ -2,10 +2,19 @@
 
 use std::io;
 
-use super::super::{AttachError, AttachOptions, capabilities, netlink::device::Device};
+use super::super::{
+    AttachError, AttachOptions, capabilities,
+    netlink::device::Device,
+    pin::{Directory, LinkKind},
+};
 
-/// Finds the device and refuses what cannot work, or would do harm.
-pub(in super::super) fn usable(name: &str, options: AttachOptions) -> Result<Device, AttachError> {
+/// Finds the device and refuses what cannot work, or would do harm. A program that a link among
+/// `pins` keeps there is our own.
+pub(in super::super) fn usable(
+    name: &str,
+    options: AttachOptions,
+    pins: Option<&Directory>,
+) -> Result<Device, AttachError> {
     let system = |what| {
         move |source: io::Error| AttachError::System {
             device: name.to_owned(),
@@ -24,7 +33,9 @@ pub(in super::super) fn usable(name: &str, options: AttachOptions) -> Result<Dev
         let other = Device::by_index(index).ok().flatten();
         other.map_or_else(|| format!("device {index}"), |other| other.name)
     })?;
-    if let Some(xdp) = device.xdp {
+    if let Some(xdp) = device.xdp
+        && pinned_program(&device, pins)? != Some(xdp.program_id)
+    {
         return Err(AttachError::Foreign {
             device: device.name,
             program: foreign(xdp.program_id, xdp.mode),
@@ -50,6 +61,25 @@ pub(in super::super) fn usable(name: &str, options: AttachOptions) -> Result<Dev
         }
     }
     Ok(device)
+}
+
+/// The id of the program that our pinned link keeps on the device.
+fn pinned_program(device: &Device, pins: Option<&Directory>) -> Result<Option<u32>, AttachError> {
+    let Some(pins) = pins else {
+        return Ok(None);
+    };
+    let link = pins
+        .link(LinkKind::Xdp, device.index)
+        .map_err(|source| AttachError::Pin {
+            device: device.name.clone(),
+            source,
+        })?;
+    let id = link.map(|link| link.program_id()).transpose();
+    id.map_err(|source| AttachError::System {
+        device: device.name.clone(),
+        what: "its pinned link could not be looked at",
+        source,
+    })
 }
 
 /// Kinds of devices on which XDP makes no sense.

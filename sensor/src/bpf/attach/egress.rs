@@ -6,6 +6,7 @@ use super::super::{
     AttachOptions, Egress, EgressOption,
     load::Programs,
     netlink::{device::Device, tc::Filter},
+    pin::{Directory, LinkKind, PinError},
     sys::link::{Hook, Link},
 };
 
@@ -23,7 +24,17 @@ pub(super) fn attach(
     device: &Device,
     options: AttachOptions,
     programs: &Programs,
+    pins: Option<&Directory>,
 ) -> (Egress, EgressHook) {
+    let taken = pins.map(|pins| take_over(device, options, programs, pins));
+    match taken {
+        Some(Ok(Some(link))) => return (Egress::Tcx, EgressHook::Tcx(link)),
+        None | Some(Ok(None)) => {}
+        Some(Err(error)) => {
+            let device = device.name.as_str();
+            tracing::warn!(device, "The pinned egress program stays as it was: {error}");
+        }
+    }
     if options.tap {
         return (
             Egress::None("nothing is sent on a mirror port".into()),
@@ -39,12 +50,21 @@ pub(super) fn attach(
         EgressOption::Auto => match Link::new(program, device.index, Hook::TcxEgress) {
             Ok(link) => {
                 remove_leftover(device);
+                if let Some(pins) = pins
+                    && let Err(error) = pins.pin_link(&link, LinkKind::Tcx, device.index)
+                {
+                    let device = device.name.as_str();
+                    tracing::warn!(
+                        device,
+                        "Sent packets are counted only while this process runs: {error}"
+                    );
+                }
                 return (Egress::Tcx, EgressHook::Tcx(link));
             }
             Err(error) => Some(error),
         },
     };
-    match Filter::attach(program, device.index) {
+    match Filter::attach(program, device.index, pins.is_some()) {
         Ok(filter) => (Egress::Clsact, EgressHook::Clsact(filter)),
         Err(error) => {
             let reason = match tcx_refusal {
@@ -60,6 +80,35 @@ pub(super) fn attach(
             (Egress::None(reason), EgressHook::None)
         }
     }
+}
+
+/// Replaces the program of the pinned link, if there is one and it is still wanted; else takes it
+/// off.
+fn take_over(
+    device: &Device,
+    options: AttachOptions,
+    programs: &Programs,
+    pins: &Directory,
+) -> Result<Option<Link>, PinError> {
+    let Some(link) = pins.link(LinkKind::Tcx, device.index)? else {
+        return Ok(None);
+    };
+    if !options.tap && options.egress == EgressOption::Auto {
+        match link.update(programs.egress.as_fd()) {
+            Ok(()) => return Ok(Some(link)),
+            Err(error) => {
+                let device = device.name.as_str();
+                tracing::warn!(
+                    device,
+                    %error,
+                    "The pinned egress program goes before the new one comes: what is sent in \
+                     between is not counted"
+                );
+            }
+        }
+    }
+    pins.unpin_link(LinkKind::Tcx, device.index)?;
+    Ok(None)
 }
 
 /// A filter of a process that was killed would count every packet a second time, into maps that

@@ -5,30 +5,35 @@
 //! one.
 
 use super::{
-    super::{DeviceChange, load::Programs, netlink::device::Device, slots::Slots},
-    Attached, attach,
+    super::{DeviceChange, netlink::device::Device, slots::Slots},
+    Attached, Installer, attach,
 };
 
 /// Looks at every attached device once.
 pub(in super::super) fn follow(
     all: &mut [Attached],
-    programs: &Programs,
+    installer: Installer<'_>,
     slots: &mut Slots,
     epoch: u64,
 ) -> Vec<DeviceChange> {
     let mut changes = Vec::new();
     for attached in all {
-        if let Some(change) = lost_or_renamed(attached, slots, epoch) {
+        if let Some(change) = lost_or_renamed(attached, installer, slots, epoch) {
             changes.push(change);
         }
         if !attached.is_running() {
-            changes.extend(try_again(attached, programs, slots, epoch));
+            changes.extend(try_again(attached, installer, slots, epoch));
         }
     }
     changes
 }
 
-fn lost_or_renamed(attached: &mut Attached, slots: &mut Slots, epoch: u64) -> Option<DeviceChange> {
+fn lost_or_renamed(
+    attached: &mut Attached,
+    installer: Installer<'_>,
+    slots: &mut Slots,
+    epoch: u64,
+) -> Option<DeviceChange> {
     let hooks = attached.hooks.as_ref()?;
     let ifindex = attached.attachment.ifindex;
     // A device that moved to another network namespace keeps the link and has no name here.
@@ -46,6 +51,7 @@ fn lost_or_renamed(attached: &mut Attached, slots: &mut Slots, epoch: u64) -> Op
         Ok(None) => {
             attached.hooks = None;
             attached.failure = None;
+            installer.unpin(&attached.attachment);
             slots.release(attached.slot, epoch, true);
             Some(DeviceChange::Vanished {
                 device: attached.attachment.device.clone(),
@@ -67,13 +73,13 @@ fn lost_or_renamed(attached: &mut Attached, slots: &mut Slots, epoch: u64) -> Op
 
 fn try_again(
     attached: &mut Attached,
-    programs: &Programs,
+    installer: Installer<'_>,
     slots: &mut Slots,
     epoch: u64,
 ) -> Option<DeviceChange> {
     let name = attached.attachment.device.clone();
     Device::by_name(&name).ok().flatten()?;
-    match attach(&name, attached.options, programs, slots, epoch, true) {
+    match attach(&name, attached.options, installer, slots, epoch, true) {
         Ok(again) => {
             *attached = again;
             Some(DeviceChange::Returned(attached.attachment.clone()))

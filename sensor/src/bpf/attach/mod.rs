@@ -7,8 +7,12 @@ mod tap;
 mod xdp;
 
 use super::{
-    AttachError, AttachOptions, load::Programs, netlink::device::Device, slots::SlotError,
-    slots::SlotId, slots::Slots, sys::link::Link,
+    AttachError, AttachOptions,
+    load::Programs,
+    netlink::{self, device::Device},
+    pin::Directory,
+    slots::{SlotError, SlotId, Slots},
+    sys::link::Link,
 };
 pub(super) use check::{foreign, usable};
 use egress::EgressHook;
@@ -122,7 +126,34 @@ pub(super) struct Attached {
     failure: Option<String>,
 }
 
-/// Everything that dropping takes off a device.
+/// What attaching needs, whatever the device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Installer<'a> {
+    pub(super) programs: &'a Programs,
+    /// Where links are pinned, if they are.
+    pub(super) pins: Option<&'a Directory>,
+}
+
+impl Installer<'_> {
+    /// Removes what is pinned of a device that was detached, or is gone.
+    pub(super) fn unpin(&self, attachment: &Attachment) {
+        let Some(pins) = self.pins else {
+            return;
+        };
+        let device = attachment.device.as_str();
+        if let Err(error) = pins.unpin_device(attachment.ifindex) {
+            tracing::warn!(device, "{error}");
+        }
+        if attachment.egress == Egress::Clsact
+            && let Err(error) = netlink::tc::remove(attachment.ifindex)
+            && error.raw_os_error() != Some(libc::ENODEV)
+        {
+            tracing::warn!(device, %error, "Egress filter was not removed");
+        }
+    }
+}
+
+/// Everything that dropping takes off a device, unless it is pinned.
 #[derive(Debug)]
 struct Hooks {
     xdp: Link,
@@ -142,16 +173,16 @@ impl Attached {
 pub(super) fn attach(
     name: &str,
     options: AttachOptions,
-    programs: &Programs,
+    installer: Installer<'_>,
     slots: &mut Slots,
     epoch: u64,
     may_return: bool,
 ) -> Result<Attached, AttachError> {
-    let device = usable(name, options)?;
+    let device = usable(name, options, installer.pins)?;
     let slot = slots
         .take(name, device.index)
         .map_err(|error| no_slot(name, error))?;
-    match hook(&device, options, programs) {
+    match hook(&device, options, installer) {
         Ok((attachment, hooks)) => Ok(Attached {
             attachment,
             options,
@@ -169,11 +200,12 @@ pub(super) fn attach(
 fn hook(
     device: &Device,
     options: AttachOptions,
-    programs: &Programs,
+    installer: Installer<'_>,
 ) -> Result<(Attachment, Hooks), AttachError> {
+    let Installer { programs, pins } = installer;
     let promiscuous = options.tap.then(|| Promiscuous::set(device)).transpose()?;
-    let xdp = xdp::attach(device, options.mode, programs)?;
-    let (egress, hook) = egress::attach(device, options, programs);
+    let xdp = xdp::attach(device, options.mode, programs, pins)?;
+    let (egress, hook) = egress::attach(device, options, programs, pins);
     let attachment = Attachment {
         device: device.name.clone(),
         ifindex: device.index,

@@ -10,6 +10,7 @@ use super::{
         AttachError, ModeOption, XdpMode, capabilities,
         load::Programs,
         netlink::device::Device,
+        pin::{Directory, LinkKind, PinError},
         sys::link::{Hook, Link},
     },
     check::foreign,
@@ -31,9 +32,81 @@ struct Rung<'a> {
     program: BorrowedFd<'a>,
 }
 
+/// Puts the programs into the place of those that a pinned link keeps on the device, or attaches
+/// them, and pins the link if there is where.
+pub(super) fn attach(
+    device: &Device,
+    wanted: ModeOption,
+    programs: &Programs,
+    pins: Option<&Directory>,
+) -> Result<Xdp, AttachError> {
+    let Some(pins) = pins else {
+        return attach_new(device, wanted, programs);
+    };
+    let failed = |source| AttachError::Pin {
+        device: device.name.clone(),
+        source,
+    };
+    if let Some(xdp) = take_over(device, wanted, programs, pins).map_err(failed)? {
+        return Ok(xdp);
+    }
+    let xdp = attach_new(device, wanted, programs)?;
+    pins.pin_link(&xdp.link, LinkKind::Xdp, device.index)
+        .map_err(failed)?;
+    Ok(xdp)
+}
+
+/// Replaces the program of the pinned link, if there is one: no packet goes without a program. A
+/// link in a mode that is not wanted is taken off.
+fn take_over(
+    device: &Device,
+    wanted: ModeOption,
+    programs: &Programs,
+    pins: &Directory,
+) -> Result<Option<Xdp>, PinError> {
+    let Some(link) = pins.link(LinkKind::Xdp, device.index)? else {
+        return Ok(None);
+    };
+    let mode = match device.xdp {
+        Some(xdp) if xdp.mode == XdpMode::Native.as_str() => XdpMode::Native,
+        _ => XdpMode::Generic,
+    };
+    let is_wanted = match wanted {
+        ModeOption::Auto => true,
+        ModeOption::Native => mode == XdpMode::Native,
+        ModeOption::Generic => mode == XdpMode::Generic,
+    };
+    let mut refusal = "another mode is asked for".to_owned();
+    if is_wanted {
+        let multi = programs.xdp.as_ref().map(|program| (true, program));
+        for (frags, program) in multi.into_iter().chain([(false, &programs.xdp_linear)]) {
+            match link.update(program.as_fd()) {
+                Ok(()) => {
+                    return Ok(Some(Xdp {
+                        link,
+                        mode,
+                        frags,
+                        fallback: None,
+                    }));
+                }
+                Err(error) => refusal = error.to_string(),
+            }
+        }
+    }
+    let device_name = device.name.as_str();
+    tracing::warn!(
+        device = device_name,
+        reason = refusal,
+        "The program that was pinned goes before the new one comes: what arrives in between \
+         passes uncounted"
+    );
+    pins.unpin_link(LinkKind::Xdp, device.index)?;
+    Ok(None)
+}
+
 /// Climbs down from what is best: native before generic, multi-buffer before linear. The kernel
 /// itself would choose generic mode without a word.
-pub(super) fn attach(
+fn attach_new(
     device: &Device,
     wanted: ModeOption,
     programs: &Programs,

@@ -82,18 +82,25 @@ impl Head {
     }
 }
 
-/// Our filter on a device, taken off when dropped.
+/// Our filter on a device, taken off when dropped unless it is to stay.
 #[derive(Debug)]
 pub(crate) struct Filter {
     ifindex: u32,
+    stays: bool,
 }
 
 impl Filter {
-    /// Puts `program` behind every filter that sees packets leave the device, after taking off
-    /// what an earlier process may have left.
-    pub(crate) fn attach(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<Self> {
-        remove(ifindex)?;
+    /// Puts `program` behind every filter that sees packets leave the device, in the place of
+    /// what an earlier process may have left. A filter that `stays` is not taken off when
+    /// dropped: it outlives the process, as a pinned link does.
+    pub(crate) fn attach(program: BorrowedFd<'_>, ifindex: u32, stays: bool) -> io::Result<Self> {
         let mut socket = Socket::open()?;
+        if let Some(name) = our_filters_name(&mut socket, ifindex)? {
+            // The kernel puts the new program into the filter's place in one step.
+            let request = filter(program, ifindex, CHANGE | libc::NLM_F_CREATE, &name);
+            socket.ask(request, |_| {})?;
+            return Ok(Self { ifindex, stays });
+        }
         let qdisc = Request::new(libc::RTM_NEWQDISC, CREATE, &Head::qdisc(ifindex));
         let name = match socket.ask(qdisc.text(TCA_KIND, "clsact"), |_| {}) {
             Ok(()) => NAME_WITH_QDISC,
@@ -101,25 +108,31 @@ impl Filter {
             Err(error) => return Err(error),
         };
         // From here on dropping cleans up, also if the filter is refused.
-        let filter = Self { ifindex };
-        let request = Request::new(libc::RTM_NEWTFILTER, CREATE, &Head::our_filter(ifindex))
-            .text(TCA_KIND, "bpf")
-            .nested(TCA_OPTIONS, |options| {
-                options
-                    .attribute(TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes())
-                    .text(TCA_BPF_NAME, name)
-                    .attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes())
-            });
-        let attached = socket.ask(request, |_| {});
+        let taken = Self { ifindex, stays };
+        let attached = socket.ask(filter(program, ifindex, CREATE, name), |_| {});
         if attached.is_err() && name == NAME_WITH_QDISC {
             remove_qdisc_if_unused(&mut socket, ifindex)?;
         }
-        attached.map(|()| filter)
+        attached.map(|()| taken)
     }
+}
+
+fn filter(program: BorrowedFd<'_>, ifindex: u32, flags: i32, name: &str) -> Request {
+    Request::new(libc::RTM_NEWTFILTER, flags, &Head::our_filter(ifindex))
+        .text(TCA_KIND, "bpf")
+        .nested(TCA_OPTIONS, |options| {
+            options
+                .attribute(TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes())
+                .text(TCA_BPF_NAME, name)
+                .attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes())
+        })
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // A device that is gone took its filters along.
         if let Err(error) = remove(self.ifindex)
             && error.raw_os_error() != Some(libc::ENODEV)

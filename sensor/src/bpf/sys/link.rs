@@ -1,11 +1,11 @@
-//! Links: what attaches a program for as long as its descriptor is open.
+//! Links: what attaches a program for as long as its descriptor is open, or its pin is there.
 //!
 //! aya falls back to netlink where the kernel refuses a link, for XDP on `EINVAL` and for TC below
 //! Linux 6.6. Such attachments outlive the process, so this module makes links or fails.
 
 use std::{
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -41,6 +41,21 @@ struct LinkAttr {
 
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
+struct UpdateAttr {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct DetachAttr {
+    link_fd: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
 struct InfoAttr {
     fd: u32,
     len: u32,
@@ -59,7 +74,8 @@ struct LinkInfo {
     attach_type: u32,
 }
 
-/// A program on a device. Closing the descriptor, by dropping or by dying, takes it off.
+/// A program on a device. Closing the descriptor, by dropping or by dying, takes it off, unless
+/// the link is pinned.
 #[derive(Debug)]
 pub(crate) struct Link(OwnedFd);
 
@@ -85,6 +101,36 @@ impl Link {
     /// The index of the device, or `None` if the kernel has taken the link off because the device
     /// is gone.
     pub(crate) fn ifindex(&self) -> io::Result<Option<u32>> {
+        let info = self.info()?;
+        Ok((info.ifindex != 0).then_some(info.ifindex))
+    }
+
+    /// The id of the program that runs there.
+    pub(crate) fn program_id(&self) -> io::Result<u32> {
+        self.info().map(|info| info.prog_id)
+    }
+
+    /// Puts `program` in the place of the one that runs there: each packet meets one of both.
+    pub(crate) fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let mut attr = UpdateAttr {
+            link_fd: self.0.as_raw_fd().cast_unsigned(),
+            new_prog_fd: program.as_raw_fd().cast_unsigned(),
+            ..UpdateAttr::default()
+        };
+        // SAFETY: BPF_LINK_UPDATE reads the attributes only.
+        unsafe { bpf(Command::LinkUpdate, &mut attr).map(drop) }
+    }
+
+    /// Takes the program off at once, whoever else has the link open or pinned.
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        let mut attr = DetachAttr {
+            link_fd: self.0.as_raw_fd().cast_unsigned(),
+        };
+        // SAFETY: BPF_LINK_DETACH reads the attributes only.
+        unsafe { bpf(Command::LinkDetach, &mut attr).map(drop) }
+    }
+
+    fn info(&self) -> io::Result<LinkInfo> {
         let mut info = LinkInfo::default();
         let mut attr = InfoAttr {
             fd: self.0.as_fd().as_raw_fd().cast_unsigned(),
@@ -93,6 +139,19 @@ impl Link {
         };
         // SAFETY: the kernel writes at most `len` bytes to `info`, and any bytes make a LinkInfo.
         unsafe { bpf(Command::InfoByFd, &mut attr)? };
-        Ok((info.ifindex != 0).then_some(info.ifindex))
+        Ok(info)
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Link {
+    /// The descriptor is that of an XDP or TCX link.
+    fn from(link: OwnedFd) -> Self {
+        Self(link)
     }
 }

@@ -82,6 +82,11 @@ pub(crate) fn create_ring(bytes: u32) -> io::Result<OwnedFd> {
     create(BPF_MAP_TYPE_RINGBUF, (0, 0), bytes, None, b"sample_ring")
 }
 
+/// Makes an array of one value of `bytes` bytes.
+pub(crate) fn create_value(bytes: u32, name: &[u8]) -> io::Result<OwnedFd> {
+    create(BPF_MAP_TYPE_ARRAY, (4, bytes), 1, None, name)
+}
+
 /// Refuses a map whose keys or values are not as long as this process thinks.
 fn check_sizes(map: &MapData, key: usize, value: usize) -> io::Result<u32> {
     let info = map.info().map_err(io::Error::other)?;
@@ -92,6 +97,29 @@ fn check_sizes(map: &MapData, key: usize, value: usize) -> io::Result<u32> {
         )));
     }
     Ok(info.max_entries())
+}
+
+/// Bytes of a map's values.
+pub(crate) fn value_size(map: &MapData) -> io::Result<usize> {
+    Ok(map.info().map_err(io::Error::other)?.value_size() as usize)
+}
+
+/// The head of the first value of an array whose values are `bytes` long, which is at least as
+/// long as `V`.
+pub(crate) fn read_prefix<V: FromBytes>(map: &MapData, bytes: usize) -> io::Result<V> {
+    let mut value = vec![0_u8; bytes];
+    let key = 0_u32;
+    let mut attr = ElementAttr {
+        map_fd: raw(map.fd().as_fd()),
+        key: address(&raw const key),
+        value: address(value.as_mut_ptr()),
+        ..ElementAttr::default()
+    };
+    // SAFETY: the kernel writes one value, which the caller knows to be `bytes` long.
+    unsafe { bpf(Command::MapLookup, &mut attr)? };
+    V::read_from_prefix(&value)
+        .map(|(head, _)| head)
+        .map_err(|_| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// A grace period of RCU on demand.
@@ -186,6 +214,21 @@ impl<V: IntoBytes + Immutable> Array<V> {
     }
 }
 
+impl<V: IntoBytes + FromBytes + Immutable> Array<V> {
+    pub(crate) fn get(&self, index: u32) -> io::Result<V> {
+        let mut value = V::new_zeroed();
+        let mut attr = ElementAttr {
+            map_fd: raw(self.map.fd().as_fd()),
+            key: address(&raw const index),
+            value: address(&raw mut value),
+            ..ElementAttr::default()
+        };
+        // SAFETY: the kernel writes one value, which is as long as the map's.
+        unsafe { bpf(Command::MapLookup, &mut attr)? };
+        Ok(value)
+    }
+}
+
 /// `PERCPU_ARRAY` of `V`.
 #[derive(Debug)]
 pub(crate) struct PerCpuArray<V> {
@@ -222,6 +265,50 @@ impl<V: IntoBytes + FromBytes + Immutable + Clone> PerCpuArray<V> {
     pub(crate) fn zero(&mut self, index: u32) -> io::Result<()> {
         self.values.as_mut_slice().zero();
         update(self.map.fd().as_fd(), &index, self.values.as_slice())
+    }
+}
+
+/// A `PERCPU_ARRAY` of which only the first eight bytes of each value are known.
+#[derive(Debug)]
+pub(crate) struct PerCpuHeads {
+    map: MapData,
+    len: u32,
+    value_bytes: usize,
+    values: Vec<u8>,
+}
+
+impl PerCpuHeads {
+    pub(crate) fn new(map: MapData) -> io::Result<Self> {
+        let info = map.info().map_err(io::Error::other)?;
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        let value_bytes = (info.value_size() as usize).next_multiple_of(8);
+        Ok(Self {
+            len: info.max_entries(),
+            value_bytes,
+            values: vec![0; value_bytes * cpus],
+            map,
+        })
+    }
+
+    pub(crate) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The sum over all CPUs.
+    pub(crate) fn sum(&mut self, index: u32) -> io::Result<u64> {
+        let mut attr = ElementAttr {
+            map_fd: raw(self.map.fd().as_fd()),
+            key: address(&raw const index),
+            value: address(self.values.as_mut_ptr()),
+            ..ElementAttr::default()
+        };
+        // SAFETY: the kernel writes a value for each possible CPU, rounded up to 8 bytes each.
+        unsafe { bpf(Command::MapLookup, &mut attr)? };
+        let heads = self.values.chunks(self.value_bytes);
+        Ok(heads
+            .filter_map(|value| u64::read_from_prefix(value).ok())
+            .map(|(head, _)| head)
+            .sum())
     }
 }
 
@@ -310,6 +397,25 @@ where
         update(self.map.fd().as_fd(), key, value)
     }
 
+    /// [`HashTable::read`] that makes the buffers larger where a bucket asks for it.
+    pub(crate) fn read_growing(
+        &self,
+        cursor: &mut Cursor,
+        keys: &mut Vec<K>,
+        values: &mut Vec<V>,
+    ) -> io::Result<Batch> {
+        loop {
+            match self.read(cursor, keys, values) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                    let double = 2 * keys.len();
+                    keys.resize_with(double, K::new_zeroed);
+                    values.resize_with(double, V::new_zeroed);
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Deletes `keys`; those that are not there are skipped.
     pub(crate) fn delete(&self, mut keys: &[K]) -> io::Result<()> {
         while !keys.is_empty() {
@@ -352,6 +458,27 @@ impl KeySet {
             key_len,
             keys: Vec::new(),
         })
+    }
+
+    /// Learns which keys an earlier process has left in the map.
+    pub(crate) fn resume(&mut self) -> io::Result<()> {
+        let mut key: Option<Vec<u8>> = None;
+        loop {
+            let mut next = vec![0; self.key_len];
+            let mut attr = ElementAttr {
+                map_fd: raw(self.map.fd().as_fd()),
+                key: key.as_ref().map_or(0, |key| address(key.as_ptr())),
+                value: address(next.as_mut_ptr()),
+                ..ElementAttr::default()
+            };
+            // SAFETY: the kernel reads one key, unless the address is 0, and writes one.
+            match unsafe { bpf(Command::MapNextKey, &mut attr) } {
+                Ok(_) => self.keys.push(next.clone()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            key = Some(next);
+        }
     }
 
     /// Makes the map hold exactly `keys`: the new ones come in before the old ones go.

@@ -1,14 +1,15 @@
 //! The part of `bpf(2)` that aya 0.14 has no interface for: batches over hash maps, the grace
-//! period, plain links, rings of a chosen size.
+//! period, plain links, rings of a chosen size, pins.
 //!
-//! All `unsafe` of the system call is in this file; [`map`] and [`link`] are safe on top of it;
-//! [`mapped`] has that of `mmap(2)`.
+//! All `unsafe` of the system call is in this file; [`map`], [`link`] and [`pin`] are safe on top of
+//! it; [`mapped`] has that of `mmap(2)`.
 //! Maps and links are reached by descriptors that were kept, never by `BPF_*_GET_FD_BY_ID`, which
 //! asks for `CAP_SYS_ADMIN`.
 
 pub(super) mod link;
 pub(super) mod map;
 pub(super) mod mapped;
+pub(super) mod pin;
 
 use std::{
     ffi::c_long,
@@ -26,10 +27,15 @@ enum Command {
     MapLookup = 1,
     MapUpdate = 2,
     MapDelete = 3,
+    MapNextKey = 4,
+    ObjPin = 6,
+    ObjGet = 7,
     InfoByFd = 15,
     MapLookupBatch = 24,
     MapDeleteBatch = 27,
     LinkCreate = 28,
+    LinkUpdate = 29,
+    LinkDetach = 34,
 }
 
 /// Calls `bpf(2)`.

@@ -2,6 +2,7 @@
 
 mod interface;
 mod offload;
+mod pinned;
 mod syn;
 mod system;
 
@@ -85,6 +86,7 @@ impl Finding {
 /// The status is 1 if something would prevent running.
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut findings = system::examine();
+    findings.extend(pinned::examine());
     findings.extend(syn::examine());
     for name in &args.interfaces {
         findings.extend(interface::examine(name));

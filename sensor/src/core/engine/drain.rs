@@ -52,6 +52,7 @@ impl Engine {
                 let answers = answers(entry, &entry.key);
                 let Some(slot) = self.begin(hash, key, swapped, answers, entry.first, out) else {
                     self.stats.kernel.refused += 1;
+                    self.stats.kernel.refused_packets += entry.packets;
                     return;
                 };
                 slot

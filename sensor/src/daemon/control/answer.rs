@@ -70,6 +70,15 @@ fn status(view: &View<'_>) -> Value {
             "dropped_write_error": output.dropped_write_error,
         })).collect::<Vec<_>>(),
         "last_reload_failed": snapshot.reload.failed,
+        "pinned": snapshot.pinned.then(|| json!({
+            "path": view.config.pin.path,
+            "taken_over": snapshot.takeover.map(|taken| json!({
+                "unattended_seconds": taken.unattended.as_secs_f64(),
+                "untold_packets": taken.untold_packets,
+                "lost_packets": taken.lost_packets,
+                "replaced": taken.replaced,
+            })),
+        })),
     })
 }
 

@@ -8,6 +8,33 @@ use crate::{
 };
 
 impl Live {
+    /// Says what was found of a sensor before this one.
+    pub(super) fn tell_takeover(&self) {
+        let Some(taken) = self.snapshot.takeover else {
+            return;
+        };
+        let unattended_seconds = taken.unattended.as_secs_f64();
+        tracing::info!(unattended_seconds, "Took over the pinned data plane");
+        if taken.replaced {
+            tracing::warn!(
+                "Its maps have other layouts or sizes: they are replaced, and read once"
+            );
+        }
+        if taken.lost_packets > 0 {
+            tracing::error!(
+                packets = taken.lost_packets,
+                "Counted by a version whose records this one cannot read: they are in no flow"
+            );
+        }
+        if taken.untold_packets > 0 {
+            tracing::warn!(
+                packets = taken.untold_packets,
+                "The sensor before had counted them and ended before their flows: they are in no \
+                 event"
+            );
+        }
+    }
+
     pub(super) fn attached(&mut self, attachment: &Attachment) {
         let Attachment {
             device,

@@ -29,6 +29,18 @@ impl Live {
         let mut is_taken = |address, port| guard.take(plane, address, port);
         self.syn_flood
             .on_drain(&drain, &name, &mut is_taken, &mut out);
+        self.recorded();
+    }
+
+    /// The last closed generation is in the engine's hands: the kernel may forget it.
+    pub(super) fn recorded(&mut self) {
+        let kernel = self.engine.stats().kernel;
+        let told = self.taker.told_packets + kernel.crossed_again + kernel.refused_packets;
+        let untold = kernel.packets.saturating_sub(told);
+        if let Err(error) = self.plane.generation_recorded(untold) {
+            self.snapshot.generation_errors += 1;
+            tracing::error!("{error}");
+        }
     }
 
     pub(super) fn close_generation(&mut self) {

@@ -25,7 +25,12 @@ use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
 use crate::{
     bpf::{AttachOptions, DataPlane, PlaneError},
     config::{Config, Sampling},
-    core::{detect::syn_flood::SynFlood, engine::Engine, event::Event, time::Timestamp},
+    core::{
+        detect::syn_flood::SynFlood,
+        engine::Engine,
+        event::{Body, Event},
+        time::Timestamp,
+    },
     metrics::{Batches, Dissected, Exporter, Health, Snapshot},
     source::live::{Clock, Options, Source, monotonic_ns},
 };
@@ -65,12 +70,17 @@ pub(super) fn run(parts: Parts, started: oneshot::Sender<()>) -> Result<(), Daem
 /// Who takes events: the counters of what was dissected, and the outputs.
 struct Taker {
     dissected: Dissected,
+    /// Packets of the flows that were told.
+    told_packets: u64,
     outputs: Outputs,
 }
 
 impl Taker {
     fn take(&mut self, event: Event) {
         self.dissected.count(&event);
+        if let Body::Flow { flow, .. } = &event.body {
+            self.told_packets += flow.pkts_toserver + flow.pkts_toclient;
+        }
         self.outputs.push(event);
     }
 }
@@ -103,6 +113,8 @@ struct Live {
     told: Instant,
     more: bool,
     stopped: bool,
+    /// The data plane stays, and what it counts and samples from now on is the next process's.
+    leaving: bool,
 }
 
 /// The filters first: once they are switched on, they have to be there.
@@ -133,11 +145,13 @@ impl Live {
             syn_flood: SynFlood::new(config.detect.syn_flood.clone()),
             taker: Taker {
                 dissected: Dissected::default(),
+                told_packets: 0,
                 outputs,
             },
             snapshot: Snapshot {
                 flow_capacity: plane.flow_table_capacity(),
                 programs: plane.programs().to_vec(),
+                pinned: plane.is_pinned(),
                 ..Snapshot::default()
             },
             guard: Guard::start(&mut plane, &config)?,
@@ -160,6 +174,7 @@ impl Live {
             told: now,
             more: false,
             stopped: false,
+            leaving: false,
         };
         live.snapshot.reload.loaded = live.now();
         apply_sampling(&mut live.plane, &live.config.sampling)?;
@@ -173,6 +188,8 @@ impl Live {
             let attachment = live.plane.attach(&device, options)?;
             live.attached(&attachment);
         }
+        live.snapshot.takeover = live.plane.settle()?;
+        live.tell_takeover();
         live.health.set_attached(true);
         live.publish();
         Ok(live)
@@ -216,9 +233,12 @@ impl Live {
     fn read_samples(&mut self) {
         let begun = Instant::now();
         let source = &mut self.source;
-        let polled = self
-            .plane
-            .poll_samples(BATCH, |header, bytes| source.push(header, bytes));
+        let push = |header: &_, bytes: &[u8]| source.push(header, bytes);
+        let polled = if self.leaving {
+            self.plane.poll_closed_samples(BATCH, push)
+        } else {
+            self.plane.poll_samples(BATCH, push)
+        };
         self.more = polled.more;
         self.snapshot.malformed_samples += u64::try_from(polled.malformed).unwrap_or(u64::MAX);
         let mut frames = 0_usize;
@@ -311,8 +331,19 @@ impl Live {
         self.taker.take(event);
     }
 
-    /// Detaches first, so that traffic is free of us, then counts and flushes what there is.
+    /// Detaches first, so that traffic is free of us, then counts and flushes what there is. A
+    /// pinned data plane stays: this counts and flushes up to a last generation.
     fn finish(mut self) {
+        if self.plane.is_pinned() {
+            self.flush();
+            tracing::info!(
+                path = %self.config.pin.path.display(),
+                "The data plane stays at work and waits for the next start: `sensor detach` \
+                 removes it; {}",
+                stats::line(&self.snapshot, self.plane.attachments().count())
+            );
+            return;
+        }
         let devices: Vec<_> = self
             .plane
             .attachments()
@@ -322,12 +353,19 @@ impl Live {
             self.plane.detach(&device);
         }
         self.health.set_attached(false);
+        self.flush();
+        tracing::info!("Detached; {}", stats::line(&self.snapshot, 0));
+        // Dropping the outputs writes what is queued.
+    }
+
+    fn flush(&mut self) {
         // The samples of the generation before come before its drain.
         let begun = Instant::now();
         while self.pending.is_some() && begun.elapsed() < SECOND && self.plane.wait(WAIT).is_ok() {
             self.read_samples();
         }
         self.close_generation();
+        self.leaving = self.plane.is_pinned();
         loop {
             self.read_samples();
             if !self.more {
@@ -341,11 +379,11 @@ impl Live {
         self.deliver();
         let taker = &mut self.taker;
         self.engine.finish(&mut |event| taker.take(event));
+        // Every flow is told now.
+        self.recorded();
         self.publish();
         if self.config.stats.interval_seconds > 0 {
             self.tell_stats();
         }
-        tracing::info!("Detached; {}", stats::line(&self.snapshot, 0));
-        // Dropping the outputs writes what is queued.
     }
 }

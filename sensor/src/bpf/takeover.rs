@@ -1,0 +1,116 @@
+//! From one process to the next: what was found pinned, and what becomes of it.
+
+use std::time::Duration;
+
+use super::{
+    PinError,
+    load::Loaded,
+    netlink::{self, device::Device},
+    slots::SlotId,
+};
+use crate::source::live::monotonic_ns;
+
+/// A pinned data plane that this process has taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// For how long it had no daemon.
+    pub unattended: Duration,
+    /// Packets that the daemon before had drained, and whose flows were in no event when it ended:
+    /// 0 if it had time to write them.
+    pub untold_packets: u64,
+    /// Packets that were counted by a version whose records this one cannot read.
+    pub lost_packets: u64,
+    /// Layouts or sizes have changed: the maps were replaced, and the old ones are read once.
+    pub replaced: bool,
+}
+
+/// What there is to be taken over.
+pub(super) fn found(loaded: &Loaded) -> Option<Takeover> {
+    let found = loaded.pins.as_ref()?.found;
+    let heads = found
+        .into_iter()
+        .map(|head| (head.heartbeat_ns, head.untold_packets))
+        .chain(loaded.previous.iter().map(|previous| {
+            let untold = previous.untold_packets();
+            (previous.heartbeat_ns(), untold)
+        }));
+    let (heartbeat_ns, untold_packets) = heads.max()?;
+    Some(Takeover {
+        unattended: Duration::from_nanos(monotonic_ns().saturating_sub(heartbeat_ns)),
+        untold_packets,
+        lost_packets: 0,
+        replaced: found.is_none(),
+    })
+}
+
+/// Follows the devices that vanished, or got another name, while there was no daemon.
+pub(super) fn catch_up(loaded: &mut Loaded) {
+    let epoch = loaded.generations.epoch();
+    for (slot, ifindex, name) in loaded.slots.counted() {
+        match Device::by_index(ifindex) {
+            Ok(Some(device)) if device.name == name => {}
+            Ok(Some(device)) => {
+                tracing::info!(from = name, to = device.name, "The interface was renamed");
+                loaded.slots.rename(slot, &device.name);
+            }
+            Ok(None) => {
+                tracing::warn!(device = name, "The interface has gone in the meantime");
+                loaded.slots.release(slot, epoch, false);
+            }
+            Err(error) => {
+                tracing::warn!(device = name, %error, "Could not look after the device");
+            }
+        }
+    }
+}
+
+/// Lets go of everything pinned that is not `attached`, by slot and index; returns how many
+/// packets were counted that nobody can read.
+pub(super) fn settle(loaded: &mut Loaded, attached: &[(SlotId, u32)]) -> Result<u64, PinError> {
+    let Some(pins) = &mut loaded.pins else {
+        return Ok(0);
+    };
+    let epoch = loaded.generations.epoch();
+    for (slot, ifindex, name) in loaded.slots.counted() {
+        if attached.iter().all(|(other, _)| *other != slot) {
+            tracing::info!(device = name, "Detached: it is not configured any more");
+            if let Err(error) = netlink::tc::remove(ifindex) {
+                tracing::debug!(device = name, %error, "Could not look for an egress filter");
+            }
+            pins.directory.unpin_device(ifindex)?;
+            loaded.slots.release(slot, epoch, false);
+        }
+    }
+    for ifindex in pins.directory.linked()? {
+        if attached.iter().all(|(_, other)| *other != ifindex) {
+            pins.directory.unpin_device(ifindex)?;
+        }
+    }
+    pins.keep = true;
+    if loaded
+        .previous
+        .iter()
+        .all(super::pin::Previous::is_readable)
+    {
+        return Ok(0);
+    }
+    // Their programs have been replaced, and may still run.
+    loaded
+        .generations
+        .wait()
+        .map_err(|source| PinError::System {
+            path: pins.directory.path().to_owned(),
+            what: "waiting for running programs",
+            source,
+        })?;
+    let mut lost = 0;
+    let (readable, unreadable) = std::mem::take(&mut loaded.previous)
+        .into_iter()
+        .partition(super::pin::Previous::is_readable);
+    loaded.previous = readable;
+    for previous in unreadable {
+        lost += previous.lost_packets()?;
+        previous.remove()?;
+    }
+    Ok(lost)
+}

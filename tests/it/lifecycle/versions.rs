@@ -1,0 +1,104 @@
+//! Other sizes, other layouts: maps are replaced under the running links.
+
+use std::fs;
+
+use anyhow::Result;
+use sensor::bpf::AttachOptions;
+
+use super::{Bed, DEVICE, close, load, state::ABI};
+
+#[test]
+fn other_sizes_are_read_to_the_end_and_replaced() -> Result<()> {
+    Bed::run(|bed| {
+        let (plane, _) = bed.start()?;
+        let mut old = load(&plane)?;
+        old.packets(1, 300)?;
+        drop(plane);
+        bed.flip()?;
+        old.packets(1, 200)?;
+        let before = bed.state()?;
+
+        let mut plane = bed.plane_of(8192)?;
+        plane.attach(DEVICE, AttachOptions::default())?;
+        let taken = plane.settle()?.expect("taken over");
+        assert!(taken.replaced);
+        assert_eq!(taken.lost_packets, 0);
+        // What the old program counted to its last run, and the new one from its first.
+        load(&plane)?.packets(2, 50)?;
+        assert_eq!(close(&mut plane), 300);
+        assert_eq!(close(&mut plane), 200);
+        assert_eq!(close(&mut plane), 50);
+        assert_eq!(close(&mut plane), 0);
+        assert_ne!(bed.state()?, before, "the old maps are gone");
+        drop(plane);
+        // From now on the new sizes are what is taken over.
+        let mut plane = bed.plane_of(8192)?;
+        plane.attach(DEVICE, AttachOptions::default())?;
+        assert!(!plane.settle()?.expect("taken over").replaced);
+        Ok(())
+    })
+}
+
+#[test]
+fn numbers_of_generations_go_on_over_a_replacement() -> Result<()> {
+    Bed::run(|bed| {
+        let (plane, _) = bed.start()?;
+        drop(plane);
+        let last = bed.flip()? + 1;
+        let mut plane = bed.plane_of(8192)?;
+        plane.attach(DEVICE, AttachOptions::default())?;
+        plane.settle()?;
+        let clock = sensor::source::live::Clock::start();
+        let mut epochs = Vec::new();
+        for _ in 0..4 {
+            epochs.push(plane.close_generation(&clock)?.drain.epoch);
+        }
+        assert_eq!(epochs[..2], [last - 1, last]);
+        assert!(epochs.is_sorted_by(|one, next| one < next), "{epochs:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn records_of_another_version_are_lost_by_number() -> Result<()> {
+    Bed::run(|bed| {
+        let (plane, _) = bed.start()?;
+        let mut old = load(&plane)?;
+        old.packets(1, 300)?;
+        drop(plane);
+        bed.flip()?;
+        old.packets(1, 200)?;
+        let before = bed.program()?;
+        // As another version would have left it.
+        bed.set_word(ABI, bed.word(ABI)? + 1)?;
+        let state = bed.state()?;
+        fs::rename(&state, state.with_file_name("state-0123456789abcdef"))?;
+
+        let (mut plane, taken) = bed.start()?;
+        let taken = taken.expect("taken over");
+        assert!(taken.replaced);
+        assert_eq!(taken.lost_packets, 500);
+        assert_ne!(bed.program()?, before);
+        load(&plane)?.packets(2, 50)?;
+        assert_eq!(close(&mut plane), 50);
+        assert!(bed.state()?.ends_with(state.file_name().expect("a name")));
+        Ok(())
+    })
+}
+
+#[test]
+fn an_unfinished_state_is_begun_anew() -> Result<()> {
+    Bed::run(|bed| {
+        let (plane, _) = bed.start()?;
+        let mut old = load(&plane)?;
+        old.packets(1, 300)?;
+        drop(plane);
+        // The last thing that a start makes, and the first that a removal takes away.
+        fs::remove_file(bed.state()?.join("META"))?;
+        let (mut plane, taken) = bed.start()?;
+        assert_eq!(taken, None);
+        load(&plane)?.packets(2, 50)?;
+        assert_eq!(close(&mut plane), 50);
+        Ok(())
+    })
+}
