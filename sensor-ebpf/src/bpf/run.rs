@@ -108,6 +108,9 @@ impl Run {
     /// that its later packets make one look-up. `None` if there is no room.
     #[inline(always)]
     fn first_touch(&mut self, place: &Place, key: &FlowKey) -> Option<*mut FlowEntry> {
+        if place.is_full(self) {
+            return None;
+        }
         let state = sample::remembered(key);
         place.insert(self, key, state.0)
     }

@@ -95,6 +95,23 @@ impl Place {
         }
     }
 
+    /// Whether it is known without trying that there is no room: this CPU has found the spill table
+    /// full, and the set is. Spares a packet that will overflow what a first touch asks.
+    #[inline(always)]
+    pub(super) fn is_full(&self, run: &Run) -> bool {
+        if run.cpu.full_epoch != self.epoch {
+            return false;
+        }
+        let Some(set) = self.set() else {
+            return true;
+        };
+        (0..WAYS).all(|step| {
+            let (_, slot) = self.slot(set, step);
+            // SAFETY: a live map value.
+            SlotTag(unsafe { (&raw const (*slot).tag).read_volatile() }).is_of(self.epoch)
+        })
+    }
+
     /// Makes the entry of a flow that the generation has not met, with what is remembered of it
     /// (`FlowEntry::state`); `None` if there is no room.
     #[inline(always)]

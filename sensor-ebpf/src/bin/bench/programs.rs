@@ -63,6 +63,9 @@ pub(crate) fn reference(ctx: XdpContext) -> u32 {
         vlan: None,
     };
     let mut key = FlowKey::default();
+    // Or LLVM zeroes only what is not written later, by stores that overlap, of which one is not
+    // aligned: the verifier refuses it.
+    core::hint::black_box(&mut key);
     if parse::ethernet_into(packet, origin, &mut key).is_err() {
         return XDP_PASS;
     }
