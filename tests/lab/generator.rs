@@ -13,7 +13,7 @@ use sensor_ebpf::lab::{
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
-use crate::flood::{Cpu, cpu};
+use crate::flood::Cpu;
 use crate::{Namespace, device, object};
 
 /// Frames handed to the device at once.
@@ -71,7 +71,7 @@ pub struct StreamSpec {
     /// call costs some 27 ms of set-up during which nothing is sent, and a generator can only
     /// stop between calls.
     pub turns: u32,
-    /// The sender's processor, on which everything else then goes before it.
+    /// The sender's processor; `None` leaves it to the scheduler.
     pub cpu: Option<Cpu>,
 }
 
@@ -263,7 +263,6 @@ impl Generator {
         let thread = namespace.spawn(move || {
             if let Some(cpu) = cpu {
                 cpu.pin()?;
-                cpu::yield_to_all()?;
             }
             let start = Instant::now();
             while !stopped.load(Ordering::Relaxed) {

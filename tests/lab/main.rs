@@ -2,6 +2,7 @@
 //! as the invoking user and start it as root.
 
 mod bench;
+mod flood_bench;
 mod program;
 mod show;
 mod view;
@@ -41,12 +42,15 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// Measure what a SYN flood costs, and clients meanwhile; figures as JSON on stdout.
+    Flood(flood_bench::Options),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Show { seconds } => show::run(&cli.sensor, seconds),
+        Command::Flood(options) => flood_bench::run(&options),
         Command::Bench { seconds, rounds } => bench::run(&cli.sensor, seconds, rounds),
     };
     match done {

@@ -200,9 +200,14 @@ impl Lab {
             format!("route add 16.0.0.0/4 via 10.77.0.{INVENTED}"),
             format!("-6 route add 2001:2::/48 via fd77::{INVENTED}"),
             format!("-6 route add 3fff::/20 via fd77::{INVENTED}"),
+            // Where a crowd of clients lives: all of it is the client host.
+            "route add 10.78.0.0/16 via 10.77.0.1".to_owned(),
+            "-6 route add fd78::/64 via fd77::1".to_owned(),
         ] {
             server.namespace.ip(&words)?;
         }
+        client.namespace.ip("route add local 10.78.0.0/16 dev c0")?;
+        client.namespace.ip("-6 route add local fd78::/64 dev c0")?;
         let mut map: Array<_, u32> = wire_object
             .take_map(map::PORTS)
             .context("no map PORTS")?

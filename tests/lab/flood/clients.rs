@@ -1,11 +1,13 @@
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout, timeout_at};
 
@@ -26,6 +28,9 @@ pub struct Crowd {
     pub service: Service,
     /// New connections a second.
     pub rate: u32,
+    /// Each of 65,534 clients in a row comes from an address of its own, rather than all from the
+    /// host's.
+    pub apart: bool,
     /// How long a client waits for a connection before it starts another, from another port.
     /// The system retransmits a SYN after one second. `None`: it waits as long as it may.
     pub impatience: Option<Duration>,
@@ -44,6 +49,7 @@ impl Crowd {
             server,
             service,
             rate,
+            apart: false,
             impatience: None,
             patience: PATIENCE,
             cpu: None,
@@ -110,33 +116,83 @@ impl Crowd {
     async fn visit(self, number: u64) -> Visit {
         let start = Instant::now();
         let done = timeout_at((start + self.patience).into(), async {
-            let mut stream = self.connect().await?;
+            let mut stream = self.connect(number).await?;
             let connect = start.elapsed();
+            let options = options(&stream)?;
             self.service.ask(&mut stream, number).await?;
-            anyhow::Ok(connect)
+            anyhow::Ok((connect, options))
         });
         match done.await {
-            Ok(Ok(connect)) => Visit::Served {
+            Ok(Ok((connect, options))) => Visit::Served {
                 connect,
                 whole: start.elapsed(),
+                options,
             },
             Ok(Err(error)) => Visit::Broken(format!("{error:#}")),
             Err(_) => Visit::TimedOut,
         }
     }
 
-    async fn connect(self) -> Result<TcpStream> {
-        let to = SocketAddr::new(self.server, self.service.port());
+    async fn connect(self, number: u64) -> Result<TcpStream> {
         let Some(impatience) = self.impatience else {
-            return Ok(TcpStream::connect(to).await?);
+            return self.connect_once(number).await;
         };
         loop {
             // Dropped when its time is over, the socket is closed.
-            if let Ok(connected) = timeout(impatience, TcpStream::connect(to)).await {
-                return Ok(connected?);
+            if let Ok(connected) = timeout(impatience, self.connect_once(number)).await {
+                return connected;
             }
         }
     }
+
+    async fn connect_once(self, number: u64) -> Result<TcpStream> {
+        let socket = match self.server {
+            IpAddr::V4(_) => TcpSocket::new_v4()?,
+            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if self.apart {
+            socket.bind(SocketAddr::new(self.address_of(number), 0))?;
+        }
+        let to = SocketAddr::new(self.server, self.service.port());
+        Ok(socket.connect(to).await?)
+    }
+
+    /// In 10.78.0.0/16 or fd78::/64, without the first and the last.
+    const fn address_of(self, number: u64) -> IpAddr {
+        let host = (number % 65_534) as u16 + 1;
+        match self.server {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(10, 78, (host >> 8) as u8, host as u8)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, host)),
+        }
+    }
+}
+
+/// The TCP options that both ends agreed on: bits of [`tcp_option`].
+fn options(stream: &TcpStream) -> Result<u8> {
+    // The start of `struct tcp_info`; the kernel copies as much as there is room for.
+    let mut info = [0_u8; 8];
+    let mut len = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    Ok(info[5])
+}
+
+/// Bits of `tcpi_options` (`include/uapi/linux/tcp.h`).
+pub mod tcp_option {
+    pub const TIMESTAMPS: u8 = 1;
+    pub const SACK: u8 = 2;
+    pub const WINDOW_SCALE: u8 = 4;
 }
 
 /// Clients at work.
@@ -171,7 +227,11 @@ impl Drop for Clients {
 }
 
 enum Visit {
-    Served { connect: Duration, whole: Duration },
+    Served {
+        connect: Duration,
+        whole: Duration,
+        options: u8,
+    },
     TimedOut,
     Broken(String),
 }
@@ -184,6 +244,8 @@ pub struct Outcome {
     pub connects: Vec<Duration>,
     /// The longest time from start to end of those.
     pub slowest: Duration,
+    /// Bits of [`tcp_option`] that all of those had.
+    pub options: u8,
     /// Those who did not get it in time.
     pub timed_out: u64,
     /// Those whose connection was refused, was reset, or brought other content.
@@ -195,7 +257,17 @@ pub struct Outcome {
 impl Outcome {
     fn add(&mut self, visit: Visit) {
         match visit {
-            Visit::Served { connect, whole } => {
+            Visit::Served {
+                connect,
+                whole,
+                options,
+            } => {
+                let before = if self.connects.is_empty() {
+                    u8::MAX
+                } else {
+                    self.options
+                };
+                self.options = before & options;
                 self.connects.push(connect);
                 self.slowest = self.slowest.max(whole);
             }
@@ -250,8 +322,14 @@ mod tests {
         for millis in 1..=8 {
             let connect = Duration::from_millis(millis);
             let whole = connect * 2;
-            outcome.add(Visit::Served { connect, whole });
+            let options = if millis == 3 { 5 } else { 7 };
+            outcome.add(Visit::Served {
+                connect,
+                whole,
+                options,
+            });
         }
+        assert_eq!(outcome.options, 5);
         outcome.add(Visit::TimedOut);
         outcome.add(Visit::Broken("refused".to_owned()));
         assert_eq!(

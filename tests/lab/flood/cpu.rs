@@ -5,42 +5,28 @@ use anyhow::{Context as _, Result};
 
 use crate::Lab;
 
-/// Which processor runs what, as a network card with one receive queue and its interrupt bound
-/// to a processor would have it. `None` leaves it to the scheduler.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Layout {
-    /// The attacked queue: whatever enters the wire does so here, so that the server's receive
-    /// path (NAPI) is scheduled here and nowhere else; and the attacker.
-    pub queue: Option<Cpu>,
-    /// Clients and servers.
-    pub hosts: Option<Cpu>,
-}
-
-impl Layout {
-    /// Binds the lab's devices and the calling thread's children to their processors.
-    ///
-    /// The attacker's generator makes its frames in a system call; its thread is bound by
-    /// [`Generator`](crate::Generator). Clients enter the wire through a kernel thread that
-    /// preempts it, as an interrupt would.
-    ///
-    /// # Errors
-    /// On a kernel without threaded NAPI (5.12).
-    pub fn bind(&self, lab: &Lab) -> Result<()> {
-        let Some(cpu) = self.queue else {
-            return Ok(());
-        };
-        let before = napi_threads("wc")?;
-        lab.thread_wire_of_clients()?;
-        let mine = napi_threads("wc")?;
-        let mut found = false;
-        for id in mine.into_iter().filter(|id| !before.contains(id)) {
+/// Binds the attacked queue to a processor, as a network card with one receive queue binds its
+/// interrupt: whatever enters the wire does so there, so that the server's receive path (NAPI) is
+/// scheduled there and nowhere else.
+///
+/// The attacker's [`Generator`](crate::Generator), bound to the same processor, sends from there by
+/// itself. Clients enter through a kernel thread that preempts it, as an interrupt would.
+///
+/// # Errors
+/// On a kernel without threaded NAPI (5.12).
+pub fn bind_queue(lab: &Lab, cpu: Cpu) -> Result<()> {
+    let before = napi_threads("wc")?;
+    lab.thread_wire_of_clients()?;
+    let mut found = false;
+    for id in napi_threads("wc")? {
+        if !before.contains(&id) {
             set_affinity(id, cpu)?;
             set_realtime(id)?;
             found = true;
         }
-        anyhow::ensure!(found, "the wire got no kernel thread");
-        Ok(())
     }
+    anyhow::ensure!(found, "the wire got no kernel thread");
+    Ok(())
 }
 
 /// A processor by its number.
@@ -117,15 +103,6 @@ fn set_realtime(id: libc::pid_t) -> Result<()> {
     // SAFETY: the call reads the parameter.
     if unsafe { libc::sched_setscheduler(id, libc::SCHED_FIFO, &raw const parameter) } < 0 {
         return Err(io::Error::last_os_error()).context("cannot raise a thread's priority");
-    }
-    Ok(())
-}
-
-/// Lets every other thread of its processor go before the calling one.
-pub(crate) fn yield_to_all() -> Result<()> {
-    // SAFETY: plain integers; on Linux this changes the calling thread alone.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) } < 0 {
-        return Err(io::Error::last_os_error()).context("cannot lower a thread's priority");
     }
     Ok(())
 }

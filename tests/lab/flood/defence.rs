@@ -81,12 +81,15 @@ impl Drop for Armed {
 impl Filter {
     fn rules(self, port: u16) -> String {
         let syn = format!("tcp dport {port} tcp flags & (fin|syn|rst|ack) == syn");
+        let proxied = format!("tcp dport {port} ct state invalid,untracked");
         match self {
             Self::RateLimit => format!(
-                "table inet flood {{ chain early {{
-                    type filter hook prerouting priority raw;
-                    {syn} limit rate over {FILTER_RATE}/second burst 100 packets drop
-                }} }}"
+                "table inet flood {{
+                    chain early {{
+                        type filter hook prerouting priority raw;
+                        {syn} limit rate over {FILTER_RATE}/second burst 100 packets drop
+                    }}
+                }}"
             ),
             Self::Synproxy => format!(
                 "table inet flood {{
@@ -96,8 +99,7 @@ impl Filter {
                     }}
                     chain input {{
                         type filter hook input priority filter;
-                        tcp dport {port} ct state invalid,untracked \\
-                            synproxy mss 1460 wscale 7 timestamp sack-perm
+                        {proxied} synproxy mss 1460 wscale 7 timestamp sack-perm
                         tcp dport {port} ct state invalid drop
                     }}
                 }}"

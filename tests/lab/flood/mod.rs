@@ -1,15 +1,15 @@
 //! Legitimate clients while a SYN flood runs: who gets through, how fast, and what it costs.
 
 mod clients;
-pub(crate) mod cpu;
+mod cpu;
 mod defence;
 mod guarded;
 mod protocol;
 mod servers;
 
-pub use clients::{Clients, Crowd, Outcome, PATIENCE};
-pub use cpu::{Cpu, Layout};
+pub use clients::{Clients, Crowd, Outcome, PATIENCE, tcp_option};
+pub use cpu::{Cpu, bind_queue};
 pub use defence::{Armed, Defence, FILTER_RATE, Filter};
 pub use guarded::{GuardReport, GuardSpec, Guarded, key};
 pub use protocol::Service;
-pub use servers::Listener;
+pub use servers::{ListenOptions, Listener};

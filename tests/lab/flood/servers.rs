@@ -8,8 +8,23 @@ use tokio::sync::oneshot;
 use super::{Cpu, Service};
 use crate::Host;
 
-/// Connections that may wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
+/// How a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenOptions {
+    /// Connections that may wait to be opened, and to be accepted; `net.core.somaxconn` is an
+    /// upper bound. The kernel's own cookies begin where it is full.
+    pub backlog: u32,
+    pub cpu: Option<Cpu>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            cpu: None,
+        }
+    }
+}
 
 /// A server of one [`Service`] on all addresses of a host, until dropped.
 #[derive(Debug)]
@@ -23,11 +38,11 @@ impl Listener {
     ///
     /// # Errors
     /// If the port is taken.
-    pub fn start(host: &Host, service: Service, cpu: Option<Cpu>) -> Result<Self> {
+    pub fn start(host: &Host, service: Service, options: ListenOptions) -> Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, listening) = std::sync::mpsc::channel();
         let thread = host.namespace.spawn(move || {
-            if let Some(cpu) = cpu {
+            if let Some(cpu) = options.cpu {
                 cpu.pin()?;
             }
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -35,7 +50,7 @@ impl Listener {
                 .build()?;
             runtime.block_on(async {
                 tokio::select! {
-                    done = serve(service, ready) => done,
+                    done = serve(service, options.backlog, ready) => done,
                     _ = stopped => Ok(()),
                 }
             })
@@ -68,14 +83,14 @@ impl Drop for Listener {
     }
 }
 
-async fn serve(service: Service, ready: std::sync::mpsc::Sender<()>) -> Result<()> {
+async fn serve(service: Service, backlog: u32, ready: std::sync::mpsc::Sender<()>) -> Result<()> {
     let port = service.port();
     let socket = TcpSocket::new_v6()?;
     socket.set_reuseaddr(true)?;
     socket
         .bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
         .with_context(|| format!("cannot bind port {port}"))?;
-    let listener = socket.listen(BACKLOG)?;
+    let listener = socket.listen(backlog)?;
     ready.send(()).context("nobody waits for the server")?;
     loop {
         let (mut stream, _) = listener.accept().await?;

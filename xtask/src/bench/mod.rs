@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: every figure beside its peers in the same run.
 
 mod figures;
+mod flood;
 mod kernel;
 mod mix;
 mod offline;
@@ -26,6 +27,8 @@ pub(crate) enum Suite {
     Ring,
     /// Make the capture that `offline` reads.
     Mix,
+    /// SYN floods: what the guard and its peers take, and clients meanwhile.
+    Flood,
     /// All of these.
     All,
 }
@@ -39,6 +42,7 @@ const MEASURES: &[(Suite, Measure)] = &[
     (Suite::Mix, mix::measure),
     (Suite::Offline, offline::measure),
     (Suite::Ring, ring::measure),
+    (Suite::Flood, flood::measure),
 ];
 
 /// Runs a suite, prints its tables, and keeps the figures where asked.

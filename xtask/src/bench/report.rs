@@ -15,6 +15,8 @@ pub(crate) struct Report {
     /// Machine, versions, sizes, where each program ran: what a reader needs to judge a figure.
     conditions: Vec<String>,
     rows: Vec<Row>,
+    /// Tables and charts of another form, as Markdown.
+    parts: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,6 +36,7 @@ impl Report {
             title: title.into(),
             conditions: vec![machine()],
             rows: Vec::new(),
+            parts: Vec::new(),
         }
     }
 
@@ -56,6 +59,11 @@ impl Report {
             unit: unit.into(),
             ratio,
         });
+    }
+
+    /// Adds a table or chart of another form, as Markdown.
+    pub(crate) fn part(&mut self, markdown: String) {
+        self.parts.push(markdown);
     }
 
     /// Replaces this report's part of docs/performance.md, between its markers.
@@ -88,6 +96,10 @@ impl Report {
             text += &format!("| {} | {value} | {} | {ratio} |\n", row.name, row.unit);
         }
         text += "\n";
+        for part in &self.parts {
+            text += part;
+            text += "\n";
+        }
         for condition in &self.conditions {
             text += &format!("- {condition}\n");
         }
@@ -111,6 +123,9 @@ impl fmt::Display for Report {
                 "  {:width$}  {value:>14} {:<9} {ratio:>7}",
                 row.name, row.unit
             )?;
+        }
+        for part in &self.parts {
+            writeln!(out, "\n{part}")?;
         }
         for condition in &self.conditions {
             writeln!(out, "  ({condition})")?;
