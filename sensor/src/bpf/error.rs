@@ -107,7 +107,7 @@ pub enum AttachError {
         /// The device below it.
         parent: String,
     },
-    /// A member of a bond.
+    /// A member of a bond or team.
     #[error("`{device}` is a member of `{master}`: attach `{master}`, which sees all its members")]
     BondMember {
         /// The device.

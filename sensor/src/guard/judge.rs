@@ -156,6 +156,30 @@ impl Judge {
         true
     }
 
+    /// Goes on with a destination as an earlier process left it in the kernel: what is defended
+    /// stays defended until it has been calm for long enough, with no moment in between.
+    pub fn resume(
+        &mut self,
+        key: DestinationKey,
+        method: Method,
+        now: u64,
+        out: &mut dyn FnMut(Change),
+    ) {
+        let mut changes = Vec::new();
+        let is_watched = self.suspect(key, now, &mut |change| changes.push(change));
+        let Some(watched) = self.watched.get_mut(&key).filter(|_| is_watched) else {
+            out(Change::Remove(key));
+            return;
+        };
+        let on = method != Method::Watch;
+        watched.method = method;
+        (watched.told.on, watched.armed.on) = (on, on);
+        // A cookie may not serve any more; everything else stays what it was.
+        let again = method == Method::Cookie && self.policy.obstacle.is_some();
+        watched.settle(&key, &self.policy, &mut self.stats, now, again, out);
+        out(watched.put(&key));
+    }
+
     /// Takes a destination's counters, as they are at `now`.
     pub fn observe(
         &mut self,

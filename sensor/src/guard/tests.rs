@@ -473,3 +473,57 @@ fn change_of_state_is_an_alert_with_its_story() {
     assert_eq!(guard["counted"]["syn"], 50_000);
     assert_eq!(json["sensor"]["observed"]["syns_per_second"], 50_000);
 }
+
+#[test]
+fn what_an_earlier_process_defended_stays_defended_until_it_is_calm() {
+    let mut judge = Judge::new(policy(&config()), MAX_DESTINATIONS);
+    let mut changes = Vec::new();
+    let (key, mut now) = (key(1, 80), SECOND);
+    judge.resume(key, Method::Retransmission, now, &mut |change| {
+        changes.push(change);
+    });
+    // No moment in which it is only watched.
+    let methods: Vec<_> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Put { method, .. } => Some(*method),
+            _ => None,
+        })
+        .collect();
+    assert!(!methods.is_empty());
+    assert!(
+        methods
+            .iter()
+            .all(|method| *method == Method::Retransmission)
+    );
+    assert_eq!(judge.states()[State::Mitigating as usize], 1);
+    // The counters go on from where they were; nothing more comes.
+    let counters = DestinationCounters {
+        syn: 1_000_000,
+        ..DestinationCounters::default()
+    };
+    let mut ignore = |_| {};
+    judge.observe(&key, now, &counters, &mut ignore);
+    now += SECOND;
+    judge.observe(&key, now, &counters, &mut ignore);
+    assert_eq!(judge.states()[State::Mitigating as usize], 1);
+    for _ in 0..3600 {
+        now += SECOND;
+        judge.observe(&key, now, &counters, &mut ignore);
+    }
+    assert_eq!(judge.states(), [0; 3], "calm, and then forgotten");
+}
+
+#[test]
+fn what_is_not_to_be_guarded_any_more_is_let_go() {
+    let off = GuardConfig {
+        mode: Mode::Off,
+        ..GuardConfig::default()
+    };
+    let mut judge = Judge::new(policy(&off), MAX_DESTINATIONS);
+    let mut changes = Vec::new();
+    judge.resume(key(1, 80), Method::Cookie, SECOND, &mut |change| {
+        changes.push(change);
+    });
+    assert!(matches!(changes[..], [Change::Remove(_)]), "{changes:?}");
+}

@@ -1,7 +1,11 @@
 //! What a killed process had counted, read, recorded or cleared is in exactly one generation.
 
 use anyhow::Result;
-use sensor::bpf::{DataPlane, LoadOptions, PinError, Pinned};
+use sensor::{
+    bpf::{DataPlane, LoadOptions, PinError, Pinned},
+    guard::GuardConfig,
+};
+use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, MAX_DESTINATIONS, Method};
 
 use super::{Bed, close, is_gone, load, state::RECORDED};
 
@@ -184,6 +188,36 @@ fn a_folder_with_something_else_in_it_is_refused() -> Result<()> {
         let error = bed.plane().expect_err("not ours");
         assert!(error.to_string().contains("`theirs`"), "{error}");
         assert!(bed.folder.join("theirs").exists());
+        Ok(())
+    })
+}
+
+#[test]
+fn defended_destinations_stay_and_keep_their_slots() -> Result<()> {
+    Bed::run(|bed| {
+        let destination = |port| DestinationKey {
+            port,
+            ..DestinationKey::default()
+        };
+        let cookie = Destination {
+            method: Method::Cookie as u32,
+            ..Destination::default()
+        };
+        let (mut plane, _) = bed.start()?;
+        plane.guard_configure(&GuardConfig::default().settings(100), GuardMode::Mitigate)?;
+        plane.guard_put(destination(80), cookie)?;
+        let slot = plane.guard_put(destination(443), cookie)?;
+        plane.guard_remove(&destination(80))?;
+        drop(plane);
+        let (mut plane, _) = bed.start()?;
+        let left = Destination { slot, ..cookie };
+        assert_eq!(plane.guard_destinations(), [(destination(443), left)]);
+        // As many as there are slots: none is given away twice.
+        for port in 1..MAX_DESTINATIONS as u16 {
+            let key = destination(port + 1000);
+            assert_ne!(plane.guard_put(key, cookie)?, slot);
+        }
+        assert!(plane.guard_put(destination(1), cookie).is_err());
         Ok(())
     })
 }

@@ -101,7 +101,7 @@ fn kind(device: &Device, name_of: impl Fn(u32) -> String) -> Result<(), AttachEr
         });
     }
     match &device.master {
-        Some((index, kind)) if kind == "bond" => Err(AttachError::BondMember {
+        Some((index, kind)) if kind == "bond" || kind == "team" => Err(AttachError::BondMember {
             device: name,
             master: name_of(*index),
         }),
@@ -184,6 +184,15 @@ mod tests {
             refusal(&member).contains("attach `eth8`"),
             "{}",
             refusal(&member)
+        );
+        let port = Device {
+            master: Some((9, "team".into())),
+            ..ethernet()
+        };
+        assert!(
+            refusal(&port).contains("attach `eth9`"),
+            "{}",
+            refusal(&port)
         );
         let tunnel = Device {
             hardware: 0xfffe,

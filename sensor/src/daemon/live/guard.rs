@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sensor_ebpf::abi::{Destination, DestinationKey, MAX_DESTINATIONS};
+use sensor_ebpf::abi::{Destination, DestinationKey, MAX_DESTINATIONS, Method};
 
 use super::Live;
 use crate::{
@@ -40,6 +40,17 @@ impl Guard {
             errors: 0,
         };
         guard.configure(plane, config, &mut |_| {})?;
+        // What an earlier process has left under defence, if the data plane was pinned.
+        let mut changes = Vec::new();
+        for (key, destination) in plane.guard_destinations() {
+            guard.judge.resume(
+                *key,
+                method_of(destination),
+                monotonic_ns(),
+                &mut |change| changes.push(change),
+            );
+        }
+        guard.apply(plane, changes, &mut |_| {})?;
         Ok(guard)
     }
 
@@ -225,6 +236,15 @@ impl Guard {
         }
         self.errors += 1;
     }
+}
+
+/// How a destination is defended in the kernel.
+fn method_of(destination: &Destination) -> Method {
+    let methods = [Method::Cookie, Method::Retransmission, Method::Rate];
+    methods
+        .into_iter()
+        .find(|method| *method as u32 == destination.method)
+        .unwrap_or_default()
 }
 
 impl Live {
