@@ -17,5 +17,6 @@ pub mod abi;
 pub mod guard;
 pub mod hash;
 pub mod lab;
+pub mod lists;
 pub mod parse;
 pub mod sampling;

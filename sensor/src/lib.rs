@@ -13,6 +13,8 @@ pub mod daemon;
 #[cfg(feature = "live")]
 pub mod guard;
 #[cfg(feature = "live")]
+pub mod lists;
+#[cfg(feature = "live")]
 pub mod metrics;
 #[cfg(feature = "live")]
 pub mod output;

@@ -1,6 +1,8 @@
 //! Cost of the data plane for one packet, by `BPF_PROG_TEST_RUN`, beside programs that do less.
 //! Run by `cargo xtask bench kernel`, as root; prints figures as JSON.
 
+mod lists;
+
 use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +29,8 @@ const ROUNDS: usize = 20;
 const REPEAT: u32 = 1_000_000;
 const FLOWS: u32 = 131_072;
 const LOOPBACK: u32 = 1;
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
 
 /// The least, the least that counts flows, the product, and a product of others.
 const CONTENDERS: [&str; 4] = ["empty", "reference", "sensor", "xdp-filter"];
@@ -35,15 +39,17 @@ fn main() -> Result<()> {
     let other = std::env::var_os("SENSOR_BPF_OBJECT")
         .map(std::fs::read)
         .transpose()?;
-    let product = other.as_deref().unwrap_or(PRODUCT);
-    let mut product = load(product, &[abi::program::XDP])?;
-    Array::<_, u64>::try_from(product.map_mut(abi::map::EPOCH).context("EPOCH")?)?.set(0, 1, 0)?;
-    Array::<_, u64>::try_from(product.map_mut(abi::map::DEVICES).context("DEVICES")?)?.set(
-        LOOPBACK,
-        abi::device_entry(LOOPBACK, 1),
-        0,
-    )?;
-    let mut bench = load(BENCH, &["empty", "reference", "vary", "vary_linear"])?;
+    let product_object = other.as_deref().unwrap_or(PRODUCT);
+    let product = counting(product_object)?;
+    let bench_programs = [
+        "empty",
+        "reference",
+        "vary",
+        "vary_linear",
+        "vary_source",
+        "vary_source_within",
+    ];
+    let mut bench = load(BENCH, &bench_programs)?;
     let filter = xdp_filter()?;
     let contender = |bench, name: &str| match name {
         "sensor" => program(&product, abi::program::XDP).map(Some),
@@ -87,6 +93,7 @@ fn main() -> Result<()> {
         }
     }
     figures.add("65,536 flows", &targets, &best);
+    lists::measure(product_object, &mut bench, &mut figures)?;
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
 }
@@ -159,19 +166,41 @@ fn load(object: &[u8], programs: &[&str]) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
+/// The product, counting into generation 1 what loopback receives.
+fn counting(object: &[u8]) -> Result<Ebpf> {
+    let mut product = load(object, &[abi::program::XDP])?;
+    Array::<_, u64>::try_from(product.map_mut(abi::map::EPOCH).context("EPOCH")?)?.set(0, 1, 0)?;
+    Array::<_, u64>::try_from(product.map_mut(abi::map::DEVICES).context("DEVICES")?)?.set(
+        LOOPBACK,
+        abi::device_entry(LOOPBACK, 1),
+        0,
+    )?;
+    Ok(product)
+}
+
 fn program<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Xdp> {
     Ok(ebpf.program(name).context("no such program")?.try_into()?)
 }
 
-/// Nanoseconds of one run, as the kernel measures them.
+/// Nanoseconds of one run over a packet that passes, as the kernel measures them.
 fn measure(program: &Xdp) -> Result<u128> {
+    let (verdict, nanoseconds) = run(program, [10, 0, 0, 1])?;
+    if verdict != XDP_PASS {
+        bail!("the verdict is {verdict} instead of XDP_PASS");
+    }
+    Ok(nanoseconds)
+}
+
+/// The last verdict, and the nanoseconds of one run over a packet from `source`.
+fn run(program: &Xdp, source: [u8; 4]) -> Result<(u32, u128)> {
     let mut frame = vec![0; 64];
     frame[12] = 0x08;
     frame[14] = 0x45;
     frame[17] = 50;
     frame[22] = 64;
     frame[23] = 6;
-    frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+    frame[26..30].copy_from_slice(&source);
+    frame[30..34].copy_from_slice(&[10, 0, 0, 2]);
     frame[34..38].copy_from_slice(&[0x80, 0, 0, 80]);
     frame[46] = 0x50;
     frame[47] = 0x10;
@@ -179,10 +208,7 @@ fn measure(program: &Xdp) -> Result<u128> {
     options.data_in = Some(&frame);
     options.repeat = REPEAT;
     let result = program.test_run(options)?;
-    if result.return_value != 2 {
-        bail!("the verdict is {} instead of XDP_PASS", result.return_value);
-    }
-    Ok(result.duration.as_nanos())
+    Ok((result.return_value, result.duration.as_nanos()))
 }
 
 /// xdp-filter as its package has it, loaded without libxdp's dispatcher; `None` where it is not

@@ -13,4 +13,6 @@ mod e2e;
 mod golden;
 mod kernel;
 mod lifecycle;
+mod lists;
 mod schema;
+mod test_run;

@@ -7,6 +7,7 @@
 mod counters;
 mod flow;
 mod guard;
+mod lists;
 mod sample;
 mod settings;
 mod table;
@@ -21,6 +22,7 @@ pub use guard::{
     MAX_DESTINATIONS, MAX_SUSPECTS, Method, SEED_WORDS, SKETCH_CELLS, SketchCell, WINDOW_SHIFT,
     guard_flags,
 };
+pub use lists::{LIST_ENTRIES, LIST_PORTS, ListEntry, ListHits, ListPort, list_flags};
 pub use sample::{SAMPLE_SIZES, SampleClass, SampleHeader, SampleLoss};
 pub use settings::{FilterPrefix, GuardMode, Settings, mode};
 pub use table::{
@@ -119,6 +121,16 @@ pub mod map {
     pub const GUARD: &str = "GUARD";
     /// `ARRAY[1]` of `u64`: kernel time of user space's last judgement.
     pub const HEARTBEAT: &str = "HEARTBEAT";
+    /// `HASH<[u8; 16], ListEntry>`: listed addresses, as in `FlowKey`, of which none is allowed.
+    pub const LIST_EXACT: &str = "LIST_EXACT";
+    /// `LPM_TRIE<FilterPrefix, ListEntry>`: listed prefixes, and allowed addresses.
+    pub const LIST_PREFIXES: &str = "LIST_PREFIXES";
+    /// `HASH<ListPort, ListEntry>`: listed ports.
+    pub const LIST_PORTS: &str = "LIST_PORTS";
+    /// `ARRAY[lists::index::WORDS]` of `u64`, for mmap(2): see [`crate::lists::index`].
+    pub const LIST_INDEX: &str = "LIST_INDEX";
+    /// `ARRAY[LIST_ENTRIES]` of `ListHits`: what each entry decided over.
+    pub const LIST_HITS: &str = "LIST_HITS";
     /// `PERCPU_ARRAY[1]`, private to the programs: latch, token budgets, clock.
     pub const CPU: &str = "CPU";
 }

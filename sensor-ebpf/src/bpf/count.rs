@@ -1,6 +1,9 @@
 //! Exact counters per flow.
 
-use sensor_ebpf::abi::{FlowEntry, FlowKey, ProtocolClass};
+use sensor_ebpf::{
+    abi::{FlowEntry, FlowKey, ProtocolClass},
+    sampling::State,
+};
 
 use super::{atomic, run::Run};
 
@@ -17,6 +20,21 @@ mod flag {
     pub(super) const SYN: u8 = 0x02;
     pub(super) const RST: u8 = 0x04;
     pub(super) const ACK: u8 = 0x10;
+}
+
+/// What is remembered of the entry's flow.
+#[inline(always)]
+pub(super) fn state(entry: *mut FlowEntry) -> State {
+    // SAFETY: a live map value; of concurrent writers any may win, at the price of a sample or of
+    // asking the lists again.
+    unsafe { State((&raw const (*entry).state).read_volatile()) }
+}
+
+/// Notes something of the entry's flow.
+#[inline(always)]
+pub(super) fn set_state(entry: *mut FlowEntry, state: State) {
+    // SAFETY: as in `state`.
+    unsafe { (&raw mut (*entry).state).write_volatile(state.0) };
 }
 
 /// Counts the packet into its flow's entry.

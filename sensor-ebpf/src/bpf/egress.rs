@@ -13,7 +13,7 @@ use sensor_ebpf::{
 };
 
 use super::{
-    run::Run,
+    run::{Outcome, Run},
     sample::{self, Source},
 };
 
@@ -67,7 +67,9 @@ fn egress(skb: *mut __sk_buff) -> Option<()> {
             parsed = parse::ethernet_into(packet, origin, &mut key);
         }
     }
-    let wanted = run.account(&key, parsed)?;
+    let Outcome::Pass(Some(wanted)) = run.account(&key, parsed) else {
+        return Some(());
+    };
     // SAFETY: as above.
     let len = unsafe { (*skb).len };
     sample::take(&mut run, &key, wanted, &SkbSource { skb, len });

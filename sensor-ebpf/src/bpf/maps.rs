@@ -11,15 +11,17 @@ use sensor_ebpf::{
     abi::{
         BUDGETS as BUDGET_COUNT, BudgetShare, DEVICES_SIZE, Destination, DestinationCounters,
         DestinationKey, FilterPrefix, FlowEntry, FlowKey, FlowSet, GENERATIONS, GuardSettings,
+        LIST_ENTRIES, LIST_PORTS as MAX_LIST_PORTS, ListEntry, ListHits, ListPort,
         MAX_DESTINATIONS, MAX_RINGS, MAX_SUSPECTS, SKETCH_CELLS, Settings, SketchCell,
         TOTALS_SLOTS, TableSize, Totals,
     },
     guard::filter::FilterBlock,
     hash::FLOW_SEED_WORDS,
+    lists::index,
 };
 
 /// `BPF_F_MMAPABLE`: such an array's values start at a page, so that a block of a filter is a cache
-/// line, and a slot for a flow two.
+/// line, and a slot for a flow two; user space can map them.
 const PAGE_ALIGNED: usize = 1 << 10;
 
 #[btf_map]
@@ -84,6 +86,27 @@ pub(super) static FILTER_ADDRS: LpmTrie<[u8; 16], u8, 1024> = LpmTrie::new();
 #[btf_map]
 pub(super) static FILTER_PORTS: HashMap<u16, u8, 1024> = HashMap::new();
 
+/// Entries of hash tables whose memory comes with them (`BPF_F_NO_PREALLOC`).
+const ON_DEMAND: usize = 1;
+
+#[btf_map]
+pub(super) static LIST_EXACT: HashMap<[u8; 16], ListEntry, LIST_ENTRIES, ON_DEMAND> =
+    HashMap::new();
+
+#[btf_map]
+pub(super) static LIST_PREFIXES: LpmTrie<[u8; 16], ListEntry, { LIST_ENTRIES + 1 }> =
+    LpmTrie::new();
+
+#[btf_map]
+pub(super) static LIST_PORTS: HashMap<ListPort, ListEntry, MAX_LIST_PORTS, ON_DEMAND> =
+    HashMap::new();
+
+#[btf_map]
+pub(super) static LIST_INDEX: Array<u64, { index::WORDS }, PAGE_ALIGNED> = Array::new();
+
+#[btf_map]
+pub(super) static LIST_HITS: Array<ListHits, LIST_ENTRIES> = Array::new();
+
 #[btf_map]
 pub(super) static DESTINATIONS: HashMap<DestinationKey, Destination, MAX_DESTINATIONS> =
     HashMap::new();
@@ -122,24 +145,31 @@ pub(super) static HEARTBEAT: Array<u64, 1> = Array::new();
 #[btf_map]
 pub(super) static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();
 
-/// Key of `FILTER_ADDRS` for a look-up of a full address. The verifier wants every access to the
-/// stack aligned, and the address follows a field of four bytes.
+/// Key of a trie for a look-up of a full address. The verifier wants every access to the stack
+/// aligned, and the address follows a field of four bytes.
 #[repr(C, align(8))]
-struct FilterKey {
+struct FullPrefix {
     _pad: u32,
     prefix: FilterPrefix,
+}
+
+impl FullPrefix {
+    #[inline(always)]
+    const fn of(address: [u8; 16]) -> Self {
+        Self {
+            _pad: 0,
+            prefix: FilterPrefix {
+                prefix_len: 128,
+                address,
+            },
+        }
+    }
 }
 
 /// Whether the sampling filter holds a prefix of `address`.
 #[inline(always)]
 pub(super) fn in_filter(address: [u8; 16]) -> bool {
-    let key = FilterKey {
-        _pad: 0,
-        prefix: FilterPrefix {
-            prefix_len: 128,
-            address,
-        },
-    };
+    let key = FullPrefix::of(address);
     // SAFETY: the map's key is laid out as `FilterPrefix`.
     let found = unsafe {
         bpf_map_lookup_elem(
@@ -148,6 +178,22 @@ pub(super) fn in_filter(address: [u8; 16]) -> bool {
         )
     };
     !found.is_null()
+}
+
+/// What the lists know of the longest listed prefix of `address`.
+#[inline(always)]
+pub(super) fn longest_prefix(address: [u8; 16]) -> Option<&'static ListEntry> {
+    let key = FullPrefix::of(address);
+    // SAFETY: the map's key is laid out as `FilterPrefix`, its value is a `ListEntry`, which
+    // stays readable for as long as this run lasts.
+    unsafe {
+        bpf_map_lookup_elem(
+            (&raw const LIST_PREFIXES).cast_mut().cast(),
+            (&raw const key.prefix).cast(),
+        )
+        .cast::<ListEntry>()
+        .as_ref()
+    }
 }
 
 /// What a CPU keeps between packets. Programs of one direction never interrupt one another on a

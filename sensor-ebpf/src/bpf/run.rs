@@ -10,7 +10,7 @@ use sensor_ebpf::{
 };
 
 use super::{
-    count,
+    count, lists,
     maps::{CPU, Cpu, DEVICES, EPOCH, SETTINGS, TOTALS},
     sample::{self, Wanted},
     table::Place,
@@ -31,6 +31,14 @@ pub(super) struct Run {
     pub(super) totals: &'static mut Totals,
     pub(super) cpu: &'static mut Cpu,
     pub(super) settings: &'static Settings,
+}
+
+/// What becomes of a packet that is booked.
+pub(super) enum Outcome {
+    /// It goes on; perhaps a sample of it is wanted.
+    Pass(Option<Wanted>),
+    /// It ends here.
+    Drop,
 }
 
 impl Run {
@@ -68,32 +76,47 @@ impl Run {
         })
     }
 
-    /// Books the packet under exactly one term of the law of accounting, and decides whether a
-    /// sample of it is wanted.
+    /// Books the packet under exactly one term of the law of accounting, judges it if it was
+    /// received, and decides whether a sample of it is wanted.
     #[inline(always)]
-    pub(super) fn account(
-        &mut self,
-        key: &FlowKey,
-        parsed: Result<Headers, Unkeyed>,
-    ) -> Option<Wanted> {
+    pub(super) fn account(&mut self, key: &FlowKey, parsed: Result<Headers, Unkeyed>) -> Outcome {
         let headers = match parsed {
             Ok(headers) if self.known_device => headers,
-            Ok(_) => return self.unparsed(UnparsedReason::UnknownDevice),
+            Ok(_) => return Outcome::Pass(self.unparsed(UnparsedReason::UnknownDevice)),
             Err(Unkeyed::NonIp) => {
                 self.totals.non_ip += self.packets;
                 self.totals.non_ip_bytes += self.bytes;
-                return sample::of_unkeyed(self.settings);
+                return Outcome::Pass(sample::of_unkeyed(self.settings));
             }
-            Err(Unkeyed::Unparsed(reason)) => return self.unparsed(reason),
+            Err(Unkeyed::Unparsed(reason)) => return Outcome::Pass(self.unparsed(reason)),
         };
         if count::is_open(headers.tcp_flags) {
             self.totals.syn += self.packets;
         }
+        let lists = lists::generation(self);
+        let hint = if lists == 0 { None } else { lists::hint(key) };
+        if let Some(hint) = hint
+            && let Some(reason) = lists::blocked_address(self, key, hint)
+        {
+            return self.refuse(reason);
+        }
         let place = Place::of(self.epoch, key);
-        let entry = match place.lookup(key) {
-            Some(entry) => Some(entry),
-            None => self.first_touch(&place, key),
-        };
+        let mut entry = place.lookup(key);
+        let mut passed = 0;
+        if let Some(hint) = hint
+            && !entry.is_some_and(|entry| count::state(entry).passed_lists() == lists)
+        {
+            match lists::judge(self, key, hint) {
+                lists::Verdict::Pass { lasting, .. } => passed = if lasting { lists } else { 0 },
+                lists::Verdict::Block(reason) => return self.refuse(reason),
+            }
+            if let Some(entry) = entry {
+                count::set_state(entry, count::state(entry).after_lists(passed));
+            }
+        }
+        if entry.is_none() {
+            entry = self.first_touch(&place, key, passed);
+        }
         let counted = match entry {
             Some(entry) => Some(count::packet(self, entry, headers.tcp_flags)),
             None => {
@@ -101,18 +124,28 @@ impl Run {
                 None
             }
         };
-        sample::of_flow(self, key, headers.tcp_flags, counted)
+        Outcome::Pass(sample::of_flow(self, key, headers.tcp_flags, counted))
     }
 
     /// A flow that this generation has not met: what is remembered of it goes into its entry, so
-    /// that its later packets make one look-up. `None` if there is no room.
+    /// that its later packets make one look-up. `None` if there is no room. `passed` is the
+    /// generation of the lists that let the flow pass until they change, or 0.
     #[inline(always)]
-    fn first_touch(&mut self, place: &Place, key: &FlowKey) -> Option<*mut FlowEntry> {
+    fn first_touch(&mut self, place: &Place, key: &FlowKey, passed: u32) -> Option<*mut FlowEntry> {
         if place.is_full(self) {
             return None;
         }
-        let state = sample::remembered(key);
+        let state = sample::remembered(key).after_lists(passed);
         place.insert(self, key, state.0)
+    }
+
+    /// Drops the packet and keeps it out of the flow table.
+    #[inline(always)]
+    pub(super) fn refuse(&mut self, reason: DropReason) -> Outcome {
+        self.totals.suppressed += self.packets;
+        self.totals.suppressed_bytes += self.bytes;
+        self.dropped(reason);
+        Outcome::Drop
     }
 
     /// Counts a packet that the program drops.

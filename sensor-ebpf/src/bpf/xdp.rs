@@ -13,7 +13,7 @@ use sensor_ebpf::{
 };
 
 use super::{
-    run::Run,
+    run::{Outcome, Run},
     sample::{self, Source},
 };
 
@@ -47,16 +47,13 @@ fn ingress(ctx: &XdpContext, bytes: u64) -> u32 {
     };
     let mut key = FlowKey::default();
     let parsed = parse::ethernet_into(packet, origin, &mut key);
-    if let Some(wanted) = run.account(&key, parsed) {
-        sample::take(
-            &mut run,
-            &key,
-            wanted,
-            &XdpSource {
-                ctx,
-                len: bytes as u32,
-            },
-        );
+    let wanted = match run.account(&key, parsed) {
+        Outcome::Pass(wanted) => wanted,
+        Outcome::Drop => return XDP_DROP,
+    };
+    if let Some(wanted) = wanted {
+        let len = bytes as u32;
+        sample::take(&mut run, &key, wanted, &XdpSource { ctx, len });
     }
     if run.settings.mode & (mode::TAP | mode::PASS_ALL) == mode::TAP {
         run.dropped(DropReason::Tap);

@@ -22,14 +22,17 @@ use super::{
     flows::FlowTables,
     generation::{Beginning, Generations},
     guard::{self, Guard},
+    lists::{ListMaps, first_generation},
     pin::{Before, Old, Pins, Previous, layout},
     rings::Rings,
     slots::Slots,
     sys::{
         map::{Array, HashTable, KeySet, OuterArray, PerCpuArray},
         mapped::MappedArray,
+        table::Table,
     },
 };
+use crate::lists::Compiled;
 
 /// The product's BPF object, aligned as aya's ELF reader wants it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
@@ -47,6 +50,7 @@ pub(super) struct Loaded {
     pub(super) settings: Array<Settings>,
     pub(super) filter_addresses: KeySet,
     pub(super) filter_ports: KeySet,
+    pub(super) lists: ListMaps,
     pub(super) generations: Generations,
     pub(super) rings: Rings,
     pub(super) guard: Guard,
@@ -183,6 +187,19 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         }
         pins.complete(&slots, capacity, seed)?;
     }
+    let mut lists = ListMaps {
+        exact: typed(&mut object, map::LIST_EXACT, Table::new)?,
+        prefixes: typed(&mut object, map::LIST_PREFIXES, Table::new)?,
+        ports: typed(&mut object, map::LIST_PORTS, Table::new)?,
+        index: typed(&mut object, map::LIST_INDEX, MappedArray::new)?,
+        hits: typed(&mut object, map::LIST_HITS, Table::new)?,
+        installed: Compiled::default(),
+        generation: first_generation(),
+    };
+    if before.own.is_some() {
+        let resumed = lists.resume();
+        resumed.map_err(|source| refused_map(map::LIST_PREFIXES, source))?;
+    }
     let cpus = possible_cpus()?;
     let mut guard = Guard::new(
         guard::Maps {
@@ -209,6 +226,7 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         settings: typed(&mut object, map::SETTINGS, Array::new)?,
         filter_addresses,
         filter_ports,
+        lists,
         generations,
         rings,
         guard,

@@ -20,6 +20,7 @@ mod generation;
 mod guard;
 mod inspect;
 mod law;
+mod lists;
 mod load;
 mod netlink;
 mod options;

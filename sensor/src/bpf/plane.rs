@@ -24,7 +24,7 @@ pub struct DataPlane {
     // Dropped first: the links go before the maps.
     attached: Vec<Attached>,
     pub(super) loaded: Loaded,
-    /// As the caller wants them; the mode bit for mirror ports is ours.
+    /// As the caller wants them; the mode bits for mirror ports and the kill switch are ours.
     pub(super) settings: Settings,
     /// What was found pinned.
     takeover: Option<Takeover>,
@@ -259,13 +259,15 @@ impl DataPlane {
         changes
     }
 
-    /// Puts new settings of the sampling into force, without detaching. What attachments, guard and
-    /// lists own of the settings is kept, whatever `settings` says.
+    /// Puts new settings of the sampling into force, without detaching. What attachments, guard,
+    /// lists and kill switch own of the settings is kept, whatever `settings` says.
     ///
     /// # Errors
     /// [`PlaneError`] if the kernel refuses the update.
     pub fn apply(&mut self, settings: &Settings) -> Result<(), PlaneError> {
+        let kept = self.settings.mode & mode::PASS_ALL;
         self.settings = Settings {
+            mode: settings.mode & !mode::PASS_ALL | kept,
             lists_generation: self.settings.lists_generation,
             guard: self.settings.guard,
             destinations: self.settings.destinations,

@@ -83,7 +83,7 @@ fn unattended() -> Option<String> {
     ))
 }
 
-fn answer(
+pub(super) fn answer(
     common: &Common,
     request: &Request,
     render: impl Fn(&Value) -> String,

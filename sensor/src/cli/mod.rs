@@ -7,6 +7,8 @@ mod completions;
 mod config;
 mod detach;
 mod doctor;
+mod duration;
+mod lists;
 mod read;
 mod run;
 mod table;
@@ -22,6 +24,7 @@ Examples:
   sensor read --json capture.pcapng.zst  the same engine over a capture
   sensor doctor -i eth0                  would it run here, and what is in the way?
   sensor flows --sort bytes              ask the running sensor for its live flows
+  sensor block add 192.0.2.7 --for 10m   drop what comes from there, for ten minutes
 
 ";
 
@@ -55,6 +58,14 @@ enum Command {
     Stats(ask::Common),
     /// Remove a data plane that was left at work (`pin.enabled`)
     Detach(detach::DetachArgs),
+    /// The block list: drop packets from these addresses, or to these ports
+    #[command(subcommand)]
+    Block(lists::BlockCommand),
+    /// The allow list: what neither the block list nor the guard stops
+    #[command(subcommand)]
+    Allow(lists::AllowCommand),
+    /// The kill switch: let every packet pass, whatever lists and guard say
+    Pass(lists::PassArgs),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -85,6 +96,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Flows(args) => ask::flows(&args),
         Command::Stats(common) => ask::stats(&common),
         Command::Detach(args) => detach::run(&args),
+        Command::Block(command) => lists::block(&command),
+        Command::Allow(command) => lists::allow(&command),
+        Command::Pass(args) => lists::pass(&args),
         Command::Config(command) => config::run(command),
         Command::Completions(args) => completions::run(&args),
     }

@@ -169,6 +169,47 @@ pub(super) fn flows(value: &Value) -> String {
     text
 }
 
+/// `sensor block list`, `sensor allow list`.
+pub(super) fn list(value: &Value) -> String {
+    let mut rows = vec![row(&[
+        "TARGET", "SOURCE", "REASON", "ENDS IN", "PACKETS", "BYTES", "LAST HIT",
+    ])];
+    let entries = array(&value["entries"]);
+    for entry in entries {
+        let time = |key: &str| match entry[key].as_u64() {
+            Some(seconds) => duration(seconds),
+            None => "-".to_owned(),
+        };
+        let dry = if entry["dry_run"] == true {
+            " (dry run)"
+        } else {
+            ""
+        };
+        let reason = match string(&entry["reason"]) {
+            "" => "-",
+            reason => reason,
+        };
+        rows.push(vec![
+            format!("{}{dry}", string(&entry["target"])),
+            string(&entry["source"]).to_owned(),
+            plain(reason),
+            time("seconds_left"),
+            number(&entry["packets"]).to_string(),
+            number(&entry["bytes"]).to_string(),
+            time("last_hit_seconds_ago"),
+        ]);
+    }
+    let mut text = align(&rows, 3);
+    let total = number(&value["total"]);
+    let _ = writeln!(text, "\n{} of {total} entries", entries.len());
+    text
+}
+
+/// Text of others, on one line and without what steers a terminal.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 fn end(event: &Value, ip: &str, port: &str) -> String {
     match event[port].as_u64() {
         Some(port) => format!("{} {port}", string(&event[ip])),
@@ -261,6 +302,29 @@ mod tests {
                 "",
             ]
         );
+    }
+
+    #[test]
+    fn a_list_shows_what_ends_and_what_never_was_hit() {
+        let text = list(&json!({
+            "total": 9,
+            "entries": [
+                { "target": "192.0.2.0/24", "source": "command", "reason": "a\nb", "dry_run": true,
+                  "seconds_left": 90, "packets": 3, "bytes": 180, "last_hit_seconds_ago": 5 },
+                { "target": "tcp/22", "source": "config", "reason": "", "dry_run": false,
+                  "seconds_left": null, "packets": 0, "bytes": 0, "last_hit_seconds_ago": null },
+            ],
+        }));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[1],
+            "192.0.2.0/24 (dry run)  command  a b      1m 30s        3    180        5s"
+        );
+        assert_eq!(
+            lines[2],
+            "tcp/22                  config   -             -        0      0         -"
+        );
+        assert_eq!(lines[4], "2 of 9 entries");
     }
 
     #[test]

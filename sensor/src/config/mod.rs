@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{core::detect::DetectConfig, guard::GuardConfig, output::OutputSettings};
+use crate::{
+    core::detect::DetectConfig, guard::GuardConfig, lists::ListSettings, output::OutputSettings,
+};
 
 pub use engine::{Engine, Quiet, Timeout};
 pub use keys::{Key, json_schema, known_keys};
@@ -38,10 +40,13 @@ pub struct Config {
     pub mode: AttachMode,
     /// Mirror port: promiscuous, count and drop every frame, both directions arrive.
     pub tap: bool,
+    /// The kill switch: neither lists nor guard are asked, every packet passes.
+    pub pass_all: bool,
     pub sampling: Sampling,
     pub flows: Flows,
     pub pin: Pin,
     pub engine: Engine,
+    pub lists: ListSettings,
     pub detect: DetectConfig,
     pub guard: GuardConfig,
     pub output: OutputSettings,

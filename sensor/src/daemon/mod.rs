@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     bpf::{AttachError, DataPlane, LoadError, LoadOptions, PinError, PlaneError},
     config::{Config, ConfigError, Loaded},
+    lists::FeedFile,
     metrics::{Exporter, Health, ListenError, Refresh, Server},
 };
 
@@ -67,14 +68,14 @@ pub enum DaemonError {
 /// What the live loop is asked for.
 #[derive(Debug)]
 enum Command {
-    /// Put what can change into force.
-    Reconfigure(Box<Config>),
+    /// Put what can change into force, with the feeds that it names.
+    Reconfigure(Box<Config>, Vec<FeedFile>),
     /// A reload was refused; the configuration stays.
     ReloadFailed,
     /// Open the files of the outputs anew.
     Reopen,
     /// A question from the control socket.
-    Ask(control::Request, oneshot::Sender<serde_json::Value>),
+    Ask(control::Request, oneshot::Sender<control::Answer>),
     /// Drain, flush, end.
     Stop,
 }
@@ -130,6 +131,7 @@ pub fn run(
 
     let parts = live::Parts {
         config: config.clone(),
+        feeds: config.lists.read_feeds(),
         force_tap: options.force_tap,
         plane,
         outputs,

@@ -17,7 +17,8 @@ pub(super) fn reload(
                 tracing::warn!("`{key}` has changed: it takes effect at the next start");
             }
             tracing::info!("Configuration reloaded");
-            Command::Reconfigure(Box::new(loaded.config))
+            let feeds = loaded.config.lists.read_feeds();
+            Command::Reconfigure(Box::new(loaded.config), feeds)
         }
         Err(error) => {
             tracing::error!("Configuration not reloaded, the old one stays: {error}");
@@ -29,7 +30,7 @@ pub(super) fn reload(
 }
 
 /// Keys whose change a running sensor does not follow. What is not named here is put into force
-/// by the live loop: sampling, the interval, detectors, the log level.
+/// by the live loop: sampling, lists, the interval, detectors, the log level.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let pairs = [
         ("interfaces", old.interfaces != new.interfaces),

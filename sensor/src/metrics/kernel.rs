@@ -116,6 +116,47 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "sensor_xdp_would_drop_packets_total",
+        kind: Kind::Counter,
+        help: "Packets that passed and that a dry run, the guard's monitor mode, or the lists on a \
+               mirror port would have dropped, by reason.",
+        labels: &[
+            DEVICE,
+            Label {
+                name: "reason",
+                values: Values::OneOf(&DROP_REASONS),
+            },
+        ],
+        read: Some(|snapshot, out| {
+            for (name, device) in &snapshot.devices {
+                for (reason, packets) in DROP_REASONS.iter().zip(device.ingress.totals.would_drop) {
+                    out.add(&[name, reason], packets);
+                }
+            }
+        }),
+    },
+    Metric {
+        name: "sensor_list_entries",
+        kind: Kind::Gauge,
+        help: "Entries of the allow and the block list, from commands, configuration, feeds and \
+               detectors.",
+        labels: &[Label {
+            name: "list",
+            values: Values::OneOf(&["allow", "block"]),
+        }],
+        read: Some(|snapshot, out| {
+            out.add(&["allow"], snapshot.lists.allow);
+            out.add(&["block"], snapshot.lists.block);
+        }),
+    },
+    Metric {
+        name: "sensor_pass_all",
+        kind: Kind::Gauge,
+        help: "1 while the kill switch is on: neither lists nor guard are asked.",
+        labels: &[],
+        read: Some(|snapshot, out| out.add(&[], u64::from(snapshot.pass_all))),
+    },
+    Metric {
         name: "sensor_packets_total",
         kind: Kind::Counter,
         help: "Packets counted in the kernel, exact, without those of \

@@ -23,5 +23,5 @@ pub use dissected::Dissected;
 pub use health::Health;
 pub use reference::reference;
 pub use server::{ListenError, Refresh, Server};
-pub use snapshot::{Device, Flowed, Guard, Output, Reload, Snapshot};
+pub use snapshot::{Device, Flowed, Guard, ListCounts, Output, Reload, Snapshot};
 pub use table::{Kind, Label, Metric, Values, table};

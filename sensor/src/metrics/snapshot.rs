@@ -34,10 +34,20 @@ pub struct Snapshot {
     pub outputs: BTreeMap<&'static str, Output>,
     pub reload: Reload,
     pub guard: Guard,
+    pub lists: ListCounts,
+    /// The kill switch is on.
+    pub pass_all: bool,
     /// The data plane stays when this process ends.
     pub pinned: bool,
     /// What this process has taken over from one before.
     pub takeover: Option<Takeover>,
+}
+
+/// Entries of the lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListCounts {
+    pub allow: u64,
+    pub block: u64,
 }
 
 /// What was counted on one device.

@@ -2,52 +2,17 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
 
 use etherparse::PacketBuilder;
-use zerocopy::{Immutable, IntoBytes};
 
-const BPF_PROG_TEST_RUN: libc::c_long = 10;
+use crate::test_run;
 
 /// Where the source address and port are in the frame.
 const SOURCE: usize = 14 + 12;
 const PORT: usize = 14 + 20;
-
-/// `bpf_attr.test` of `include/uapi/linux/bpf.h`.
-#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
-#[repr(C)]
-struct RunAttr {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch_size: u32,
-    _pad: u32,
-}
-
-/// `struct xdp_md`.
-#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
-#[repr(C)]
-struct XdpMd {
-    data: u32,
-    data_end: u32,
-    data_meta: u32,
-    ingress_ifindex: u32,
-    rx_queue_index: u32,
-    egress_ifindex: u32,
-}
 
 /// Runs one program for packets of many flows. Each thread works with a clone.
 #[derive(Clone, Debug)]
@@ -79,35 +44,7 @@ impl Load {
         self.frame[SOURCE..SOURCE + 4].copy_from_slice(&address.to_be_bytes());
         let port = 4000 + (flow >> 24) as u16;
         self.frame[PORT..PORT + 2].copy_from_slice(&port.to_be_bytes());
-        let len = self.frame.len() as u32;
-        let context = XdpMd {
-            data_end: len,
-            ingress_ifindex: self.ifindex,
-            ..XdpMd::default()
-        };
-        let mut attr = RunAttr {
-            prog_fd: self.program.as_raw_fd().cast_unsigned(),
-            data_size_in: len,
-            data_in: self.frame.as_ptr().addr() as u64,
-            repeat,
-            ctx_size_in: size_of::<XdpMd>() as u32,
-            ctx_in: (&raw const context).addr() as u64,
-            ..RunAttr::default()
-        };
-        // SAFETY: the kernel reads the frame and the context, and writes to `attr` only.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_PROG_TEST_RUN,
-                &raw mut attr,
-                size_of::<RunAttr>(),
-            )
-        };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        test_run::receive(self.program.as_fd(), self.ifindex, &self.frame, repeat).map(drop)
     }
 }
 

@@ -113,6 +113,45 @@ pub(crate) fn vary_linear(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Gives each packet another source address, all of IPv4 in a scattered order.
+#[xdp(frags)]
+pub(crate) fn vary_source(ctx: XdpContext) -> u32 {
+    rewrite_source(&ctx, u32::MAX);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT.tail_call(&ctx, 0) };
+    XDP_PASS
+}
+
+/// Gives each packet another source address within 10.0.0.0/8, in a scattered order.
+#[xdp(frags)]
+pub(crate) fn vary_source_within(ctx: XdpContext) -> u32 {
+    rewrite_source(&ctx, 0x00ff_ffff);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT.tail_call(&ctx, 0) };
+    XDP_PASS
+}
+
+/// Of an IPv4 packet without options in an Ethernet frame without tags; bits beyond `mask` are
+/// those of 10.0.0.0.
+#[inline(always)]
+fn rewrite_source(ctx: &XdpContext, mask: u32) {
+    const SOURCE: usize = 14 + 12;
+    const NETWORK: u32 = 10 << 24;
+    let at = ctx.data() + SOURCE;
+    if at + 4 > ctx.data_end() {
+        return;
+    }
+    if let Some(counter) = COUNTER.get_ptr_mut(0) {
+        // SAFETY: this CPU's value; the address lies within the packet, as just compared.
+        unsafe {
+            *counter += 1;
+            let scattered = (*counter as u32).wrapping_mul(0x9e37_79b1);
+            let address = scattered & mask | NETWORK & !mask;
+            (at as *mut u32).write_unaligned(address.to_be());
+        }
+    }
+}
+
 /// Of an IPv4 packet without options in an Ethernet frame without tags.
 #[inline(always)]
 fn rewrite(ctx: &XdpContext) {

@@ -30,28 +30,28 @@ struct CreateAttr {
 
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
-struct ElementAttr {
-    map_fd: u32,
-    _pad: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
+pub(super) struct ElementAttr {
+    pub(super) map_fd: u32,
+    pub(super) _pad: u32,
+    pub(super) key: u64,
+    pub(super) value: u64,
+    pub(super) flags: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
-struct BatchAttr {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map_fd: u32,
-    elem_flags: u64,
-    flags: u64,
+pub(super) struct BatchAttr {
+    pub(super) in_batch: u64,
+    pub(super) out_batch: u64,
+    pub(super) keys: u64,
+    pub(super) values: u64,
+    pub(super) count: u32,
+    pub(super) map_fd: u32,
+    pub(super) elem_flags: u64,
+    pub(super) flags: u64,
 }
 
-fn raw(fd: BorrowedFd<'_>) -> u32 {
+pub(super) fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn create_value(bytes: u32, name: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Refuses a map whose keys or values are not as long as this process thinks.
-fn check_sizes(map: &MapData, key: usize, value: usize) -> io::Result<u32> {
+pub(super) fn check_sizes(map: &MapData, key: usize, value: usize) -> io::Result<u32> {
     let info = map.info().map_err(io::Error::other)?;
     let found = (info.key_size() as usize, info.value_size() as usize);
     if found != (key, value) {

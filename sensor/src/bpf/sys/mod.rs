@@ -10,6 +10,7 @@ pub(super) mod link;
 pub(super) mod map;
 pub(super) mod mapped;
 pub(super) mod pin;
+pub(super) mod table;
 
 use std::{
     ffi::c_long,
@@ -32,6 +33,7 @@ enum Command {
     ObjGet = 7,
     InfoByFd = 15,
     MapLookupBatch = 24,
+    MapUpdateBatch = 26,
     MapDeleteBatch = 27,
     LinkCreate = 28,
     LinkUpdate = 29,

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{FlowQuery, FlowSort, MAX_FLOWS, Request, guard};
+use super::{FlowQuery, FlowSort, MAX_FLOWS, guard};
 use crate::{
     bpf::Attachment,
     config::Config,
@@ -17,6 +17,14 @@ use crate::{
     source::live::Clock,
 };
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::daemon) enum Question<'a> {
+    Status,
+    Stats,
+    Flows(&'a FlowQuery),
+}
+
 /// What an answer is made of.
 pub(in crate::daemon) struct View<'a> {
     pub(in crate::daemon) snapshot: &'a Snapshot,
@@ -28,14 +36,15 @@ pub(in crate::daemon) struct View<'a> {
     pub(in crate::daemon) uptime: Duration,
 }
 
-pub(in crate::daemon) fn answer(request: &Request, view: &View<'_>) -> Value {
-    match request {
-        Request::Status {} => status(view),
-        Request::Stats {} => json!({
+/// Answers a question that needs no more than a view.
+pub(in crate::daemon) fn answer(question: Question<'_>, view: &View<'_>) -> Value {
+    match question {
+        Question::Status => status(view),
+        Question::Stats => json!({
             "uptime_seconds": view.uptime.as_secs(),
             "stats": stats::groups(view.snapshot),
         }),
-        Request::Flows(query) => flows(query, view.engine),
+        Question::Flows(query) => flows(query, view.engine),
     }
 }
 
@@ -69,6 +78,8 @@ fn status(view: &View<'_>) -> Value {
             "dropped_queue_full": output.dropped_queue_full,
             "dropped_write_error": output.dropped_write_error,
         })).collect::<Vec<_>>(),
+        "lists": { "allow": snapshot.lists.allow, "block": snapshot.lists.block },
+        "pass_all": snapshot.pass_all,
         "last_reload_failed": snapshot.reload.failed,
         "pinned": snapshot.pinned.then(|| json!({
             "path": view.config.pin.path,

@@ -134,7 +134,7 @@ async fn converse(mut stream: UnixStream, commands: &mpsc::Sender<Command>) -> i
         }
         let is_whole = line.ends_with(b"\n");
         let answer = if is_whole {
-            respond(&line, commands).await
+            respond(&line, may_change(peer.uid()), commands).await
         } else {
             too_long()
         };
@@ -149,17 +149,21 @@ fn too_long() -> Value {
     json!({ "error": format!("a request is one line of at most {MAX_REQUEST} bytes") })
 }
 
-async fn respond(line: &[u8], commands: &mpsc::Sender<Command>) -> Value {
+async fn respond(line: &[u8], may_change: bool, commands: &mpsc::Sender<Command>) -> Value {
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => return json!({ "error": format!("not a request: {error}") }),
     };
+    if request.is_change() && !may_change {
+        return json!({ "error": "only root and the sensor's own user may change something" });
+    }
     let (reply, answer) = oneshot::channel();
     if commands.try_send(Command::Ask(request, reply)).is_err() {
         return json!({ "error": "the sensor is busy or stopping: try again" });
     }
     match timeout(PATIENCE, answer).await {
-        Ok(Ok(answer)) => json!({ "ok": answer }),
+        Ok(Ok(Ok(answer))) => json!({ "ok": answer }),
+        Ok(Ok(Err(error))) => json!({ "error": error }),
         _ => json!({ "error": "the live loop does not answer" }),
     }
 }
@@ -174,6 +178,11 @@ fn may_ask(uid: u32, gid: u32) -> bool {
     // SAFETY: these calls take nothing and cannot fail.
     let (own_uid, own_gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     uid == 0 || uid == own_uid || gid == own_gid
+}
+
+fn may_change(uid: u32) -> bool {
+    // SAFETY: the call takes nothing and cannot fail.
+    uid == 0 || uid == unsafe { libc::geteuid() }
 }
 
 #[cfg(test)]
@@ -203,7 +212,9 @@ mod tests {
         let serving = tokio::spawn(listener.serve(commands));
         tokio::spawn(async move {
             while let Some(Command::Ask(request, reply)) = inbox.recv().await {
-                reply.send(serde_json::to_value(request).unwrap()).unwrap();
+                reply
+                    .send(Ok(serde_json::to_value(request).unwrap()))
+                    .unwrap();
             }
         });
 
@@ -255,9 +266,39 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
+    /// Whoever may only ask gets no further than here.
+    #[tokio::test]
+    async fn who_may_only_ask_changes_nothing() {
+        let (commands, mut inbox) = mpsc::channel(4);
+        for change in [
+            &br#"{"command":"pass","on":true}"#[..],
+            br#"{"command":"lists","list":"block","action":{"add":{"targets":["192.0.2.1"]}}}"#,
+            br#"{"command":"lists","list":"allow","action":{"del":{"targets":["192.0.2.1"]}}}"#,
+        ] {
+            let refusal = respond(change, false, &commands).await;
+            assert_eq!(
+                refusal["error"],
+                "only root and the sensor's own user may change something"
+            );
+            assert!(inbox.try_recv().is_err());
+        }
+        tokio::spawn(async move {
+            while let Some(Command::Ask(_, reply)) = inbox.recv().await {
+                reply.send(Err("asked".to_owned())).unwrap();
+            }
+        });
+        for question in [
+            &br#"{"command":"pass"}"#[..],
+            br#"{"command":"lists","list":"block","action":{"list":{"limit":1}}}"#,
+        ] {
+            assert_eq!(respond(question, false, &commands).await["error"], "asked");
+        }
+    }
+
     #[test]
     fn strangers_may_not_ask() {
         assert!(may_ask(0, 12345));
         assert!(!may_ask(54321, 54321));
+        assert!(may_change(0) && !may_change(54321));
     }
 }

@@ -1,21 +1,26 @@
-//! The control socket: `sensor status`, `flows` and `stats` of a running sensor.
+//! The control socket: `sensor status`, `flows`, `stats`, `block`, `allow` and `pass` of a running
+//! sensor.
 //!
 //! A Unix socket that speaks JSON Lines: one [`Request`] a line, one answer a line, `{"ok": ...}`
 //! or `{"error": "..."}`. Requests are bounded in size and time. Who connects must be root, or
-//! share the daemon's user or group; the kernel tells who it is.
+//! share the daemon's user or group; the kernel tells who it is. What changes something is taken from
+//! root and the daemon's user alone.
 
 mod answer;
 mod client;
 mod guard;
 mod listener;
+mod lists;
 
 use std::{io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-pub(super) use answer::{View, answer};
+pub(super) use answer::{Question, View, answer};
 pub use client::{ClientError, ask};
 pub(super) use listener::Listener;
+pub use lists::{ListAction, ListRequest};
 
 /// A request is no longer than this, bytes.
 const MAX_REQUEST: u64 = 16 * 1024;
@@ -32,7 +37,29 @@ pub enum Request {
     Stats {},
     /// Live flows.
     Flows(FlowQuery),
+    /// The allow or the block list.
+    Lists(ListRequest),
+    /// The kill switch.
+    Pass {
+        /// Turn it on or off; missing: only ask.
+        #[serde(default)]
+        on: Option<bool>,
+    },
 }
+
+impl Request {
+    /// Whether it asks for more than an answer.
+    const fn is_change(&self) -> bool {
+        match self {
+            Self::Status {} | Self::Stats {} | Self::Flows(_) => false,
+            Self::Lists(request) => request.is_change(),
+            Self::Pass { on } => on.is_some(),
+        }
+    }
+}
+
+/// What the live loop answers: a result, or why there is none.
+pub(super) type Answer = Result<Value, String>;
 
 /// Which flows, in which order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

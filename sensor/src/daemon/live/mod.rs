@@ -8,6 +8,7 @@
 mod devices;
 mod generation;
 mod guard;
+mod lists;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(super) use self::guard::Guard;
 
-use self::generation::Pending;
+use self::{generation::Pending, lists::LiveLists};
 use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
 use crate::{
     bpf::{AttachOptions, DataPlane, PlaneError},
@@ -31,6 +32,7 @@ use crate::{
         event::{Body, Event},
         time::Timestamp,
     },
+    lists::FeedFile,
     metrics::{Batches, Dissected, Exporter, Health, Snapshot},
     source::live::{Clock, Options, Source, monotonic_ns},
 };
@@ -46,6 +48,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What the loop is made of.
 pub(super) struct Parts {
     pub(super) config: Config,
+    pub(super) feeds: Vec<FeedFile>,
     pub(super) force_tap: bool,
     pub(super) plane: DataPlane,
     pub(super) outputs: Outputs,
@@ -93,6 +96,7 @@ struct Live {
     engine: Engine,
     syn_flood: SynFlood,
     guard: Guard,
+    lists: LiveLists,
     taker: Taker,
     snapshot: Snapshot,
     interfaces: BTreeMap<u32, Arc<str>>,
@@ -127,6 +131,7 @@ impl Live {
     fn start(parts: Parts) -> Result<Self, DaemonError> {
         let Parts {
             config,
+            feeds,
             force_tap,
             mut plane,
             outputs,
@@ -143,6 +148,7 @@ impl Live {
             batches: exporter.batches(),
             interval: Duration::from_millis(config.flows.interval_ms),
             syn_flood: SynFlood::new(config.detect.syn_flood.clone()),
+            lists: LiveLists::new(),
             taker: Taker {
                 dissected: Dissected::default(),
                 told_packets: 0,
@@ -178,6 +184,9 @@ impl Live {
         };
         live.snapshot.reload.loaded = live.now();
         apply_sampling(&mut live.plane, &live.config.sampling)?;
+        live.set_pass_all(live.config.pass_all)?;
+        // In force before the first packet.
+        live.configure_lists(&feeds);
         let options = AttachOptions {
             mode: live.config.mode.into(),
             tap: live.config.tap,
@@ -220,6 +229,7 @@ impl Live {
         if self.looked.elapsed() >= SECOND {
             self.looked = Instant::now();
             self.follow_devices();
+            self.expire_lists();
         }
         let stats = Duration::from_secs(self.config.stats.interval_seconds);
         if !stats.is_zero() && self.told.elapsed() >= stats {
@@ -285,25 +295,38 @@ impl Live {
                 Command::Stop => self.stopped = true,
                 Command::Reopen => self.taker.outputs.reopen(),
                 Command::ReloadFailed => self.snapshot.reload.failed = true,
-                Command::Reconfigure(config) => self.reconfigure(*config),
+                Command::Reconfigure(config, feeds) => self.reconfigure(*config, &feeds),
                 Command::Ask(request, reply) => {
-                    let view = control::View {
-                        snapshot: &self.snapshot,
-                        engine: &self.engine,
-                        guard: &self.guard,
-                        clock: &self.clock,
-                        config: &self.config,
-                        attachments: self.plane.attachments().collect(),
-                        uptime: self.started.elapsed(),
-                    };
-                    let _ = reply.send(control::answer(&request, &view));
+                    let answer = self.respond(&request);
+                    // Whoever has given up needs no answer.
+                    let _ = reply.send(answer);
                 }
             }
         }
     }
 
+    fn respond(&mut self, request: &control::Request) -> control::Answer {
+        let question = match request {
+            control::Request::Status {} => control::Question::Status,
+            control::Request::Stats {} => control::Question::Stats,
+            control::Request::Flows(query) => control::Question::Flows(query),
+            control::Request::Lists(request) => return self.answer_lists(request),
+            control::Request::Pass { on } => return self.answer_pass(*on),
+        };
+        let view = control::View {
+            snapshot: &self.snapshot,
+            engine: &self.engine,
+            guard: &self.guard,
+            clock: &self.clock,
+            config: &self.config,
+            attachments: self.plane.attachments().collect(),
+            uptime: self.started.elapsed(),
+        };
+        Ok(control::answer(question, &view))
+    }
+
     /// Puts into force what can change; the rest keeps its value.
-    fn reconfigure(&mut self, new: Config) {
+    fn reconfigure(&mut self, new: Config, feeds: &[FeedFile]) {
         if let Err(error) = apply_sampling(&mut self.plane, &new.sampling) {
             tracing::error!("Sampling stays as it was: {error}");
             self.snapshot.reload.failed = true;
@@ -322,7 +345,17 @@ impl Live {
         self.config.detect = new.detect;
         self.config.stats = new.stats;
         self.config.log = new.log;
-        self.snapshot.reload.failed = false;
+        self.config.lists = new.lists;
+        let mut good = self.configure_lists(feeds);
+        // What a command has turned stays so until the file says something else.
+        if self.config.pass_all != new.pass_all {
+            self.config.pass_all = new.pass_all;
+            if let Err(error) = self.set_pass_all(new.pass_all) {
+                tracing::error!("The kill switch stays as it was: {error}");
+                good = false;
+            }
+        }
+        self.snapshot.reload.failed = !good;
         self.snapshot.reload.loaded = self.now();
     }
 
