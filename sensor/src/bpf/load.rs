@@ -13,7 +13,7 @@ use aya::{
     util::{nr_cpus, online_cpus},
 };
 use sensor_ebpf::{
-    abi::{GENERATIONS, Settings, TableSize, constant, map, program},
+    abi::{FlowKey, GENERATIONS, Settings, TableSize, constant, map, program},
     hash::FLOW_SEED_WORDS,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Loaded {
     pub(super) pins: Option<Pins>,
     /// Pinned data planes with other layouts.
     pub(super) previous: Vec<Previous>,
+    /// What is remembered of flows' sampling.
+    pub(super) flow_state: HashTable<FlowKey, u64>,
 }
 
 /// Descriptors of the loaded programs.
@@ -232,6 +234,7 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         guard,
         pins,
         previous,
+        flow_state: typed(&mut object, map::FLOW_STATE, HashTable::new)?,
     })
 }
 
@@ -370,6 +373,7 @@ fn take(object: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
     let (Map::Array(data)
     | Map::ArrayOfMaps(data)
     | Map::HashMap(data)
+    | Map::LruHashMap(data)
     | Map::LpmTrie(data)
     | Map::PerCpuArray(data)) = object.take_map(name).ok_or_else(missing)?
     else {

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use sensor_ebpf::abi::{FilterPrefix, SampleHeader, Settings, mode};
+use sensor_ebpf::{
+    abi::{FilterPrefix, FlowKey, SampleHeader, Settings, mode},
+    sampling::{State, Verdict},
+};
 
 use super::{
     AttachError, AttachOptions, Attachment, DeviceChange, Generation, GenerationError, LoadError,
@@ -301,6 +304,19 @@ impl DataPlane {
             .replace(addresses)
             .map_err(failed("address filter"))?;
         filter_ports.replace(ports).map_err(failed("port filter"))
+    }
+
+    /// Tells the sampling what is wanted of one flow direction, until it is told otherwise or the
+    /// flow is forgotten. A flow that is sampled learns of it at its next sample, any other in the
+    /// next generation.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses the update.
+    pub fn set_verdict(&mut self, key: &FlowKey, verdict: Verdict) -> Result<(), PlaneError> {
+        self.loaded
+            .flow_state
+            .set(key, &State::of(verdict).0)
+            .map_err(failed("sampling verdict"))
     }
 
     fn write_settings(&self, tap: bool) -> io::Result<()> {

@@ -27,6 +27,11 @@ pub struct Limits {
     pub fragments: usize,
     /// Headers of tunnels that are followed.
     pub tunnel_depth: u8,
+    /// Changes of what is wanted of live flows that wait to be told to the kernel.
+    pub wishes: usize,
+    /// Samples of a connection's originator, and of its responder, that may bring no new
+    /// transaction before no more than the usual are wanted.
+    pub unproductive_samples: [u16; 2],
     /// Anomalies that one flow reports; later ones are only counted.
     pub flow_anomalies: u8,
 }
@@ -45,6 +50,8 @@ impl Default for Limits {
             fragment_bytes: 16 << 20,
             fragments: 128,
             tunnel_depth: 4,
+            wishes: 8192,
+            unproductive_samples: [1024, 128],
             flow_anomalies: 16,
         }
     }

@@ -145,4 +145,8 @@ pub struct KernelStats {
     pub refused: u64,
     /// Their packets.
     pub refused_packets: u64,
+    /// Changes of what is wanted of a live flow, told to the kernel's sampling.
+    pub wishes: u64,
+    /// Those for which there was no room; the next sample asks again.
+    pub wishes_dropped: u64,
 }

@@ -118,6 +118,19 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "sensor_sampling_verdicts_total",
+        kind: Kind::Counter,
+        help: "Changes of what dissection wants of live flows; told: to the kernel's sampling; \
+               dropped: for want of room, and asked for again later; refused: by the kernel.",
+        labels: &[label("result", &["told", "dropped", "refused"])],
+        read: Some(|s, out| {
+            let refused = s.verdict_errors;
+            out.add(&["told"], s.engine.kernel.wishes.saturating_sub(refused));
+            out.add(&["dropped"], s.engine.kernel.wishes_dropped);
+            out.add(&["refused"], refused);
+        }),
+    },
+    Metric {
         name: "sensor_samples_read_total",
         kind: Kind::Counter,
         help: "Records that were read from the sample rings.",

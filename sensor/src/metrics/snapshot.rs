@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub samples: live::Stats,
     pub malformed_samples: u64,
     pub clock_steps: u64,
+    /// Verdicts on flows that the kernel's sampling did not take.
+    pub verdict_errors: u64,
     pub programs: Vec<ProgramStats>,
     /// By name of the output.
     pub outputs: BTreeMap<&'static str, Output>,

@@ -2,6 +2,7 @@
 
 mod deploy;
 mod devices;
+mod guard;
 mod running;
 mod samples;
 mod scrape;

@@ -93,9 +93,13 @@ impl Engine {
             flow.tcp.establish();
         }
         flow.tcp.conclude(side, entry);
+        let is_told = flow.live.told[side as usize].is_some();
         if flow.state() != state {
             let due = flow.due(&self.config.timeouts);
             self.wheel.schedule(slot, due);
+        }
+        if is_told {
+            self.wish(slot, side, &entry.key);
         }
     }
 

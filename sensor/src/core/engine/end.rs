@@ -85,6 +85,7 @@ impl Engine {
 
     /// Tells of the end of a flow that is in the table no more.
     pub(super) fn conclude(&mut self, mut flow: Flow, reason: FlowReason, out: &mut Out<'_>) {
+        self.unwish(&flow);
         let stats = &mut self.stats.flow;
         stats.active = self.table.len() as u64;
         match reason {

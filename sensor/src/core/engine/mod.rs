@@ -10,8 +10,11 @@ mod end;
 mod frame;
 mod packet;
 mod view;
+mod wishes;
 
 use std::sync::Arc;
+
+pub use self::wishes::Wish;
 
 use self::frame::Emitted;
 use super::defrag::Defrag;
@@ -75,6 +78,8 @@ pub struct Engine {
     succeeded: Vec<Flow>,
     /// Flows that came up in the wheel; kept for its memory.
     due: Vec<u32>,
+    /// What the kernel's sampling is to be told.
+    wishes: Vec<Wish>,
 }
 
 impl Engine {
@@ -93,6 +98,7 @@ impl Engine {
             drained: 0,
             succeeded: Vec::new(),
             due: Vec::new(),
+            wishes: Vec::new(),
         }
     }
 

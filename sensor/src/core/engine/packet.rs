@@ -96,10 +96,16 @@ impl Engine {
                 }
             }
         }
-        if let Some(flow) = self.table.get(slot)
-            && flow.state() != state
-        {
-            self.wheel.schedule(slot, flow.due(&self.config.timeouts));
+        if let Some(flow) = self.table.get_mut(slot) {
+            if meta.sample.is_some() {
+                flow.note_progress(side);
+            }
+            if flow.state() != state {
+                self.wheel.schedule(slot, flow.due(&self.config.timeouts));
+            }
+        }
+        if meta.sample.is_some() {
+            self.wish(slot, side, &packet.key);
         }
     }
 

@@ -53,6 +53,23 @@ impl Key {
         (made, swapped)
     }
 
+    /// The key of packets that the first end sends, or the second. Not for ICMP, whose ports are
+    /// its types.
+    pub(crate) fn of_packets(&self, second: bool, direction: u8) -> FlowKey {
+        let (from, to) = if second { (1, 0) } else { (0, 1) };
+        FlowKey {
+            src: self.addresses[from],
+            dst: self.addresses[to],
+            src_port: self.ports[from],
+            dst_port: self.ports[to],
+            vlan: self.vlan,
+            ifindex: self.ifindex,
+            protocol: self.protocol,
+            direction,
+            flags: self.flags,
+        }
+    }
+
     pub(crate) const fn protocol(&self) -> u8 {
         self.protocol
     }

@@ -11,6 +11,8 @@ pub(crate) mod wheel;
 
 use std::sync::Arc;
 
+use sensor_ebpf::sampling::Verdict;
+
 use self::history::History;
 use self::key::Key;
 use self::tcp::Tcp;
@@ -76,6 +78,11 @@ pub(crate) struct Live {
     pub(crate) direction: [u8; 2],
     /// A SYN cookie of the guard opened the connection.
     pub(crate) by_cookie: bool,
+    /// What the kernel's sampling was told of each side; `None` for nothing.
+    pub(crate) told: [Option<Verdict>; 2],
+    /// Transactions at the latest sample, and samples of each side since their number last grew.
+    pub(crate) transactions: u64,
+    pub(crate) unproductive: [u16; 2],
 }
 
 impl Flow {
@@ -117,6 +124,8 @@ impl Flow {
         self.live.expected.swap(0, 1);
         self.live.direction.swap(0, 1);
         self.live.before.swap(0, 1);
+        self.live.told.swap(0, 1);
+        self.live.unproductive.swap(0, 1);
         self.heard = (self.heard & 1) << 1 | self.heard >> 1;
         self.history.flipped();
     }

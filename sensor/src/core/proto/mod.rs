@@ -152,6 +152,12 @@ pub trait Parser: Send + std::fmt::Debug {
 
     /// Transactions seen so far, for EVE's `tx_cnt`.
     fn transactions(&self) -> u64;
+
+    /// Whether more transactions are to be expected, however long the connection lasts: live, all
+    /// of its packets are then wanted.
+    fn goes_on(&self) -> bool {
+        false
+    }
 }
 
 /// Every protocol that the engine dissects, in order of precedence.

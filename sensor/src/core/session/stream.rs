@@ -81,6 +81,11 @@ impl Stream {
         }
     }
 
+    /// Whether more transactions may follow on the connection.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(&self.phase, Phase::Parsing(_, parser) if parser.goes_on())
+    }
+
     /// Whether bytes of each side were lost since the last call.
     pub(crate) fn take_losses(&mut self) -> [bool; 2] {
         std::mem::take(&mut self.lost)

@@ -215,6 +215,7 @@ impl Live {
         self.watchdog.feed();
         self.clock.follow();
         self.read_samples();
+        self.tell_wishes();
         self.guard_destinations();
         self.answer();
         if self.taker.outputs.reader_left() {
@@ -273,6 +274,19 @@ impl Live {
         let now = self.clock.wall(released_ns);
         let taker = &mut self.taker;
         self.engine.advance(now, &mut |event| taker.take(event));
+    }
+
+    /// Tells the sampling what the engine wants to see of flows.
+    fn tell_wishes(&mut self) {
+        for wish in self.engine.take_wishes() {
+            if let Err(error) = self.plane.set_verdict(&wish.key, wish.verdict) {
+                // One refusal tells enough: what is missing is samples, not counts.
+                if self.snapshot.verdict_errors == 0 {
+                    tracing::error!("{error}");
+                }
+                self.snapshot.verdict_errors += 1;
+            }
+        }
     }
 
     fn publish(&mut self) {

@@ -297,4 +297,10 @@ impl Parser for Connection {
     fn transactions(&self) -> u64 {
         self.count
     }
+
+    /// RFC 9112 section 9.3: connections persist unless somebody says otherwise, and who does
+    /// closes them.
+    fn goes_on(&self) -> bool {
+        true
+    }
 }

@@ -1,0 +1,137 @@
+//! The SYN-flood guard as an operator sees it: alerts, status, metrics.
+
+use std::net::SocketAddr;
+
+use sensor_tests::{
+    Generator, Lab, Sensor, SensorOptions, StreamSpec, root_or_skip, sensor_binary, traffic, until,
+};
+use serde_json::Value;
+
+use super::{lab, with_config};
+
+fn flood(lab: &Lab, target: SocketAddr) -> Generator {
+    let spec = StreamSpec {
+        flows: 1 << 14,
+        rate: Some(5000),
+        ..StreamSpec::syns(target, lab.server.mac())
+    };
+    Generator::start(&lab.attacker.namespace, "a0", &spec).expect("a flood")
+}
+
+fn start(lab: &Lab, config: &str) -> (tempfile::TempDir, Sensor) {
+    let (directory, options) = with_config(config);
+    let options = SensorOptions {
+        socket: Some(directory.path().join("control.sock")),
+        ..options
+    };
+    let sensor = Sensor::start(&lab.server, &options).expect("the sensor starts");
+    (directory, sensor)
+}
+
+/// The first alert with a signature.
+fn alert(sensor: &Sensor, signature: &str) -> Value {
+    until(signature, || {
+        let events = sensor.events();
+        let found = events
+            .iter()
+            .find(|event| event["alert"]["signature"] == signature);
+        found.cloned()
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", sensor.messages()))
+}
+
+fn guard_status(lab: &Lab, directory: &tempfile::TempDir) -> Value {
+    let output = lab
+        .server
+        .namespace
+        .command(sensor_binary())
+        .args(["status", "--json", "--socket"])
+        .arg(directory.path().join("control.sock"))
+        .output()
+        .expect("the command runs");
+    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    status["guard"].clone()
+}
+
+fn sum(sensor: &Sensor, name: &str, labels: &[&str]) -> f64 {
+    sensor.sum(name, labels).expect("a metric")
+}
+
+#[test]
+fn a_flood_is_met_told_and_over() {
+    if !root_or_skip() {
+        return;
+    }
+    let lab = lab();
+    let _servers = traffic::Servers::start(&lab.server).expect("servers");
+    let (directory, sensor) = start(&lab, "[guard]\nmode = \"mitigate\"\ncalm_seconds = 1\n");
+    assert_eq!(guard_status(&lab, &directory)["mode"], "mitigate");
+    let target = SocketAddr::new(lab.server.ipv4(0), 80);
+    let flood = flood(&lab, target);
+    let told = alert(&sensor, "SENSOR SYN flood mitigated");
+    assert_eq!(told["dest_ip"], target.ip().to_string(), "{told}");
+    assert_eq!(told["dest_port"], 80, "{told}");
+    assert_eq!(told["alert"]["action"], "blocked", "{told}");
+    assert_eq!(told["sensor"]["guard"]["state"], "mitigating", "{told}");
+
+    let status = guard_status(&lab, &directory);
+    let one = &status["destinations"][0];
+    assert_eq!(one["address"], target.ip().to_string(), "{status}");
+    assert_eq!(one["state"], "mitigating", "{status}");
+    let mitigating = sum(
+        &sensor,
+        "sensor_syn_guard_destinations",
+        &["state=\"mitigating\""],
+    );
+    assert_eq!(mitigating, 1.0);
+
+    flood.stop().expect("the flood ends");
+    let over = alert(&sensor, "SENSOR SYN flood over");
+    assert_eq!(over["sensor"]["guard"]["state"], "normal", "{over}");
+    let counted = &over["sensor"]["guard"]["counted"];
+    assert!(counted["syn"].as_u64() >= Some(1000), "{over}");
+    assert_eq!(sum(&sensor, "sensor_accounting_error_packets", &[]), 0.0);
+    assert_eq!(sum(&sensor, "sensor_syn_guard_errors_total", &[]), 0.0);
+}
+
+#[test]
+fn a_watching_guard_drops_nothing() {
+    if !root_or_skip() {
+        return;
+    }
+    let lab = lab();
+    let _servers = traffic::Servers::start(&lab.server).expect("servers");
+    let (directory, sensor) = start(&lab, "");
+    let target = SocketAddr::new(lab.server.ipv4(0), 80);
+    let flood = flood(&lab, target);
+    let told = alert(&sensor, "SENSOR SYN flood");
+    assert_eq!(told["alert"]["action"], "allowed", "{told}");
+    assert_eq!(told["sensor"]["guard"]["mode"], "monitor", "{told}");
+    let status = guard_status(&lab, &directory);
+    assert_eq!(status["destinations"][0]["state"], "alert", "{status}");
+    flood.stop().expect("the flood ends");
+    for verdict in ["drop", "tx"] {
+        let action = format!("action=\"{verdict}\"");
+        assert_eq!(sum(&sensor, "sensor_xdp_packets_total", &[&action]), 0.0);
+    }
+    // One story: the detector in the flow records has nothing to add.
+    let alerts = sum(&sensor, "sensor_alerts_total", &["detector=\"syn_flood\""]);
+    assert_eq!(alerts, 1.0);
+    assert_eq!(sum(&sensor, "sensor_accounting_error_packets", &[]), 0.0);
+}
+
+#[test]
+fn a_guard_that_is_off_leaves_the_detector_to_tell() {
+    if !root_or_skip() {
+        return;
+    }
+    let lab = lab();
+    let (directory, sensor) = start(&lab, "[guard]\nmode = \"off\"\n");
+    let flood = flood(&lab, SocketAddr::new(lab.server.ipv4(0), 80));
+    let told = alert(&sensor, "SENSOR SYN flood");
+    assert!(told["sensor"]["guard"].is_null(), "{told}");
+    let status = guard_status(&lab, &directory);
+    assert_eq!(status["mode"], "off", "{status}");
+    assert_eq!(status["destinations"], serde_json::json!([]), "{status}");
+    flood.stop().expect("the flood ends");
+}
