@@ -24,7 +24,8 @@ pub mod key_flags {
 
 /// One direction of one flow on one device: the key of every flow table, 48 bytes.
 ///
-/// Only this crate's parser makes keys, in the kernel and in user space alike.
+/// Only this crate's parser makes keys, in the kernel and in user space alike. The verifier wants
+/// every access to the stack aligned, and the compiler reads eight bytes at once where it can.
 #[derive(
     Clone,
     Copy,

@@ -37,6 +37,14 @@ pub(super) enum Verdict {
     Block(DropReason),
 }
 
+impl Verdict {
+    /// Of a packet that no list knows.
+    pub(super) const PASS: Self = Self::Pass {
+        allowed: false,
+        lasting: true,
+    };
+}
+
 /// The generation of the lists that are in force for this packet; 0 if none is.
 ///
 /// Read before the lists themselves: what is remembered of an older generation is asked again.

@@ -15,7 +15,7 @@ use sensor_ebpf::{
         MAX_DESTINATIONS, MAX_RINGS, MAX_SUSPECTS, SKETCH_CELLS, Settings, SketchCell,
         TOTALS_SLOTS, TableSize, Totals,
     },
-    guard::filter::FilterBlock,
+    guard::{filter::FilterBlock, synack::Scratch},
     hash::FLOW_SEED_WORDS,
     lists::index,
 };
@@ -135,6 +135,10 @@ pub(super) static BUDGETS: Array<u64, BUDGET_COUNT> = Array::new();
 
 #[btf_map]
 pub(super) static BUDGET_SHARES: PerCpuArray<BudgetShare, BUDGET_COUNT> = PerCpuArray::new();
+
+/// A segment that the guard looks into: too large for the stack.
+#[btf_map]
+pub(super) static GUARD_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub(super) static GUARD: Array<GuardSettings, 1> = Array::new();

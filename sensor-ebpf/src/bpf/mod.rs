@@ -4,6 +4,7 @@
 mod atomic;
 mod count;
 mod egress;
+mod guard;
 mod lists;
 mod maps;
 mod run;

@@ -13,6 +13,7 @@ use sensor_ebpf::{
 };
 
 use super::{
+    guard::{self, Frame},
     run::{Outcome, Run},
     sample::{self, Source},
 };
@@ -47,6 +48,12 @@ fn ingress(ctx: &XdpContext, bytes: u64) -> u32 {
     };
     let mut key = FlowKey::default();
     let parsed = parse::ethernet_into(packet, origin, &mut key);
+    if let Ok(headers) = &parsed
+        && guard::wants(&run, headers.tcp_flags)
+        && let Some(action) = guard::syn(&mut run, &key, headers, &Frame { ctx, len: bytes })
+    {
+        return action;
+    }
     let wanted = match run.account(&key, parsed) {
         Outcome::Pass(wanted) => wanted,
         Outcome::Drop => return XDP_DROP,

@@ -6,3 +6,7 @@ pub mod bucket;
 pub mod budget;
 pub mod filter;
 pub mod hash;
+pub mod synack;
+
+#[cfg(test)]
+mod tests;

@@ -48,12 +48,10 @@ impl Pointers {
     pub fn len(self) -> usize {
         self.end - self.start
     }
-}
 
-#[cfg(target_arch = "bpf")]
-impl Bytes for Pointers {
+    /// The address of the `N` bytes from `offset` on, or `None` if the frame ends before.
     #[inline(always)]
-    fn get<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
+    pub fn address<const N: usize>(self, offset: usize) -> Option<*mut [u8; N]> {
         let mut at = self.start;
         if core::intrinsics::is_val_statically_known(offset) {
             at += offset;
@@ -70,11 +68,17 @@ impl Bytes for Pointers {
                 );
             }
         }
-        if at + N > self.end {
-            return None;
-        }
+        (at + N <= self.end).then_some(at as *mut [u8; N])
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+impl Bytes for Pointers {
+    #[inline(always)]
+    fn get<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
+        let at = self.address::<N>(offset)?;
         // SAFETY: `at..at + N` lies within the packet, as just compared.
-        Some(unsafe { *(at as *const [u8; N]) })
+        Some(unsafe { *at })
     }
 
     #[inline(always)]

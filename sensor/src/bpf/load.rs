@@ -18,7 +18,7 @@ use sensor_ebpf::{
 };
 
 use super::{
-    Grace, LoadError, LoadOptions, ProgramStats, capabilities,
+    Grace, GuardTables, LoadError, LoadOptions, ProgramStats, capabilities,
     flows::FlowTables,
     generation::{Beginning, Generations},
     guard::{self, Guard},
@@ -91,16 +91,7 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
     }
     let capacity = options.flow_table_capacity;
     let size = TableSize::of(capacity);
-    let sizes = [
-        (map::FLOWS, GENERATIONS as u32 * size.sets),
-        (map::FLOWS_USED, GENERATIONS as u32 * size.words()),
-        (map::SPILL_0, size.spill),
-        (map::SPILL_1, size.spill),
-        (map::FLOW_STATE, capacity),
-        (map::SYN_FILTER, options.guard_tables.syn_filter),
-        (map::SOURCES, options.guard_tables.sources),
-        (map::SOURCE_RATES, options.guard_tables.source_rates),
-    ];
+    let sizes = sizes(size, capacity, options.guard_tables);
     let layout = layout(OBJECT, &sizes, options.ring_bytes)
         .map_err(|error| LoadError::Object(error.to_string()))?;
     let (mut pins, before) = match path {
@@ -115,13 +106,7 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         Some(meta) => meta.flow_seed,
         None => random_seed(),
     };
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global(constant::FLOW_SETS, &size.sets, true)
-        .override_global(constant::FLOW_SEED, seed.as_slice(), true);
-    for (name, size) in sizes {
-        loader.map_max_entries(name, size);
-    }
+    let mut loader = loader(&sizes, &size.sets, &seed);
     if let Some(pins) = &pins {
         // A map that has its name already is used as it is, any other gets it.
         for name in &layout.names {
@@ -309,6 +294,44 @@ fn possible_cpus() -> Result<usize, LoadError> {
     nr_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))
 }
 
+/// How many entries the maps have whose sizes are chosen here.
+fn sizes(size: TableSize, capacity: u32, guard: GuardTables) -> [(&'static str, u32); 8] {
+    [
+        (map::FLOWS, GENERATIONS as u32 * size.sets),
+        (map::FLOWS_USED, GENERATIONS as u32 * size.words()),
+        (map::SPILL_0, size.spill),
+        (map::SPILL_1, size.spill),
+        (map::FLOW_STATE, capacity),
+        (map::SYN_FILTER, guard.syn_filter),
+        (map::SOURCES, guard.sources),
+        (map::SOURCE_RATES, guard.source_rates),
+    ]
+}
+
+fn loader<'a>(
+    sizes: &[(&'static str, u32)],
+    sets: &'a u32,
+    seed: &'a [u64; FLOW_SEED_WORDS],
+) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(constant::FLOW_SETS, sets, true)
+        .override_global(constant::FLOW_SEED, seed.as_slice(), true);
+    for (name, size) in sizes {
+        loader.map_max_entries(name, *size);
+    }
+    loader
+}
+
+/// The object with maps of its own in these sizes; no program is loaded yet.
+pub(super) fn open(capacity: u32, guard: GuardTables) -> Result<Ebpf, LoadError> {
+    let size = TableSize::of(capacity);
+    let sizes = sizes(size, capacity, guard);
+    loader(&sizes, &size.sets, &random_seed())
+        .load(OBJECT)
+        .map_err(refused)
+}
+
 fn check(options: LoadOptions) -> Result<(), LoadError> {
     let bytes = options.ring_bytes;
     if !bytes.is_power_of_two() || bytes < 16 * 1024 {
@@ -329,7 +352,7 @@ fn check(options: LoadOptions) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn load_program(
+pub(super) fn load_program(
     object: &mut Ebpf,
     name: &'static str,
     stats: &mut Vec<ProgramStats>,
@@ -360,7 +383,7 @@ fn load_program(
 }
 
 /// Takes a map out of the object and checks that its layout is the one this build knows.
-fn typed<T>(
+pub(super) fn typed<T>(
     object: &mut Ebpf,
     name: &'static str,
     make: impl FnOnce(MapData) -> std::io::Result<T>,
@@ -382,7 +405,7 @@ fn take(object: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
     Ok(data)
 }
 
-fn refused_map(what: &str, source: std::io::Error) -> LoadError {
+pub(super) fn refused_map(what: &str, source: std::io::Error) -> LoadError {
     LoadError::Map {
         what: what.to_owned(),
         source,

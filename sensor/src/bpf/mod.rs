@@ -34,7 +34,7 @@ mod takeover;
 pub use attach::{Attachment, DeviceChange, Egress, XdpMode};
 pub use error::{AttachError, GenerationError, LoadError, PlaneError};
 pub use generation::{DeviceTotals, FlowSums, Generation, UNKNOWN_DEVICE};
-pub use guard::TcpSettings;
+pub use guard::{SelfTest, SelfTestError, TcpSettings};
 pub use inspect::{DeviceFacts, inspect};
 pub use options::{AttachOptions, EgressOption, Grace, GuardTables, LoadOptions, ModeOption};
 pub use pin::{PinError, Pinned};

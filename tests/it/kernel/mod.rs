@@ -6,6 +6,7 @@ mod differential;
 mod egress;
 mod flow_state;
 mod frames;
+mod guard;
 mod instructions;
 mod overflow;
 mod programs;

@@ -89,7 +89,7 @@ pub(super) struct Record {
 }
 
 impl Programs {
-    fn load(setup: Setup) -> Result<Self> {
+    pub(super) fn load(setup: Setup) -> Result<Self> {
         stay_on_this_cpu()?;
         let other = std::env::var_os("SENSOR_BPF_OBJECT")
             .map(std::fs::read)
@@ -108,6 +108,9 @@ impl Programs {
             .map_max_entries(map::SPILL_1, size.spill)
             .override_global(constant::FLOW_SETS, &size.sets, true)
             .override_global(constant::FLOW_SEED, SEED.as_slice(), true)
+            .map_max_entries(map::SYN_FILTER, 1024)
+            .map_max_entries(map::SOURCES, 1024)
+            .map_max_entries(map::SOURCE_RATES, 1024)
             .load(other.as_deref().unwrap_or(COMMITTED))
             .context("cannot load the BPF object")?;
         for name in setup.programs {
@@ -144,11 +147,15 @@ impl Programs {
         Ok(())
     }
 
-    fn array<V: Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>> {
+    pub(super) fn array<V: Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>> {
         Ok(Array::try_from(self.map_mut(name)?)?)
     }
 
-    fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
+    pub(super) fn map(&self, name: &str) -> Result<&Map> {
+        self.ebpf.map(name).with_context(|| name.to_owned())
+    }
+
+    pub(super) fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
         self.ebpf.map_mut(name).with_context(|| name.to_owned())
     }
 
@@ -202,6 +209,18 @@ impl Programs {
     /// Runs the XDP program `repeat` times over the same frame.
     pub(super) fn receive_often(&self, frame: &[u8], repeat: u32) -> Result<u32> {
         self.receive_by(program::XDP, frame, repeat)
+    }
+
+    /// Runs the XDP program once over a frame; the verdict, and the frame afterwards.
+    pub(super) fn exchange(&self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let program: &Xdp = self.ebpf.program(program::XDP).context("xdp")?.try_into()?;
+        let mut after = vec![0; frame.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut after);
+        let result = program.test_run(options)?;
+        after.truncate(result.data_size_out as usize);
+        Ok((result.return_value, after))
     }
 
     /// Runs one of the XDP programs.
@@ -399,13 +418,13 @@ fn stay_on_this_cpu() -> Result<()> {
 /// Plain bytes, for aya's typed maps: the ABI's own types cannot implement its `Pod` here.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Bytes<const N: usize>([u8; N]);
+pub(super) struct Bytes<const N: usize>([u8; N]);
 
 // SAFETY: any bit pattern is a value, and N is a multiple of the alignment for every type here.
 unsafe impl<const N: usize> Pod for Bytes<N> {}
 
 impl<const N: usize> Bytes<N> {
-    fn of(value: &(impl IntoBytes + zerocopy::Immutable)) -> Result<Self> {
+    pub(super) fn of(value: &(impl IntoBytes + zerocopy::Immutable)) -> Result<Self> {
         Ok(Self(value.as_bytes().try_into()?))
     }
 

@@ -15,7 +15,7 @@ pub(super) mod table;
 use std::{
     ffi::c_long,
     io,
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
 use zerocopy::{Immutable, IntoBytes};
@@ -31,6 +31,7 @@ enum Command {
     MapNextKey = 4,
     ObjPin = 6,
     ObjGet = 7,
+    ProgTestRun = 10,
     InfoByFd = 15,
     MapLookupBatch = 24,
     MapUpdateBatch = 26,
@@ -79,4 +80,43 @@ unsafe fn bpf_fd<T: IntoBytes + Immutable>(command: Command, attr: &mut T) -> io
 /// An address as `bpf_attr` holds it.
 fn address<T: ?Sized>(of: *const T) -> u64 {
     of.cast::<u8>().addr() as u64
+}
+
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct TestRunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+}
+
+/// Runs a program once over `frame`: its verdict, and how many bytes of `after` the frame has
+/// then.
+pub(super) fn test_run(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    after: &mut [u8],
+) -> io::Result<(u32, usize)> {
+    let len = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
+    let mut attr = TestRunAttr {
+        prog_fd: program.as_raw_fd().cast_unsigned(),
+        data_size_in: len(frame.len())?,
+        data_size_out: len(after.len())?,
+        data_in: address(frame.as_ptr()),
+        data_out: address(after.as_mut_ptr()),
+        repeat: 1,
+        ..TestRunAttr::default()
+    };
+    // SAFETY: the kernel reads and writes as many bytes as are told.
+    unsafe { bpf(Command::ProgTestRun, &mut attr)? };
+    Ok((attr.retval, attr.data_size_out as usize))
 }

@@ -1,11 +1,14 @@
 //! The user side of the SYN-flood guard: its maps as methods of [`DataPlane`], and what the
 //! system's settings let a cookie carry.
 
-use std::{collections::VecDeque, fs, io};
+mod self_test;
+mod system;
+
+use std::{collections::VecDeque, io};
 
 use sensor_ebpf::abi::{
     Destination, DestinationCounters, DestinationKey, GuardMode, GuardSettings, MAX_DESTINATIONS,
-    MAX_SUSPECTS, SEED_WORDS, guard_flags,
+    MAX_SUSPECTS, SEED_WORDS,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
@@ -14,6 +17,9 @@ use super::{
     plane::failed,
     sys::map::{Array, Cursor, HashTable, PerCpuArray},
 };
+
+pub use self_test::{SelfTest, SelfTestError};
+pub use system::TcpSettings;
 
 /// The guard's maps, and which slot belongs to which destination.
 #[derive(Debug)]
@@ -284,68 +290,6 @@ impl DataPlane {
         }
         Ok(())
     }
-}
-
-/// Settings of the system that decide on cookies, of the calling thread's network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpSettings {
-    /// `net.ipv4.tcp_syncookies`: 0 never, 1 when a listener's queue is full, 2 always.
-    pub syncookies: u64,
-    /// `net.ipv4.tcp_timestamps`: 2 without offsets, so that a cookie can carry more than the MSS.
-    pub timestamps: u64,
-    /// `net.ipv4.tcp_sack`.
-    pub sack: u64,
-    /// `net.ipv4.tcp_window_scaling`.
-    pub window_scaling: u64,
-    /// `net.ipv4.tcp_ecn`.
-    pub ecn: u64,
-    /// The larger of the largest receive buffers, `net.ipv4.tcp_rmem[2]` and `net.core.rmem_max`.
-    pub receive_buffer: u64,
-}
-
-impl TcpSettings {
-    /// Reads them. What cannot be read counts as 0: a cookie then carries less.
-    #[must_use]
-    pub fn read() -> Self {
-        Self {
-            syncookies: sysctl("ipv4/tcp_syncookies", 0),
-            timestamps: sysctl("ipv4/tcp_timestamps", 0),
-            sack: sysctl("ipv4/tcp_sack", 0),
-            window_scaling: sysctl("ipv4/tcp_window_scaling", 0),
-            ecn: sysctl("ipv4/tcp_ecn", 0),
-            receive_buffer: sysctl("ipv4/tcp_rmem", 2).max(sysctl("core/rmem_max", 0)),
-        }
-    }
-
-    fn cookie_flags(self) -> u32 {
-        [
-            (self.timestamps == 2, guard_flags::TIMESTAMPS),
-            (self.sack != 0, guard_flags::SACK),
-            (self.window_scaling != 0, guard_flags::WINDOW_SCALING),
-            (self.ecn != 0, guard_flags::ECN),
-        ]
-        .into_iter()
-        .filter(|(on, _)| *on)
-        .fold(0, |flags, (_, flag)| flags | flag)
-    }
-
-    /// As `tcp_select_initial_window` in `net/ipv4/tcp_output.c` chooses it when the cookie comes
-    /// back, for a listener whose receive buffer is not fixed (`SO_RCVBUF`).
-    fn window_scale(self) -> u32 {
-        self.receive_buffer
-            .checked_ilog2()
-            .unwrap_or(0)
-            .saturating_sub(15)
-            .min(14)
-    }
-}
-
-/// One number of a setting below `/proc/sys/net`.
-fn sysctl(name: &str, word: usize) -> u64 {
-    fs::read_to_string(format!("/proc/sys/net/{name}"))
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(word)?.parse().ok())
-        .unwrap_or(0)
 }
 
 fn random() -> io::Result<[u64; SEED_WORDS]> {

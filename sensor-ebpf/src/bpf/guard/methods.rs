@@ -1,0 +1,131 @@
+//! The methods: how a SYN to a destination under attack is judged.
+
+use sensor_ebpf::{
+    abi::{DropReason, Method},
+    guard::{
+        bucket::Bucket,
+        filter::{CLIENT_TICK, Met, Place, SYN_TICK, client_ticks, syn_ticks},
+        hash,
+    },
+    parse::{Bytes as _, Pointers},
+};
+
+use super::{
+    super::maps::{HEARTBEAT, SOURCE_RATES, SOURCES, SYN_FILTER},
+    Case, Verdict, budget,
+    cookie::{self, Answer},
+};
+
+/// Offset of the sequence number in a TCP header.
+const SEQUENCE: usize = 4;
+
+#[inline(always)]
+pub(super) fn decide(case: &mut Case<'_>) -> Verdict {
+    if case.destination.method == Method::Cookie as u32 {
+        match cookie::answer(case) {
+            Answer::Made => return Verdict::Answer,
+            Answer::NotNeeded => return Verdict::Pass,
+            Answer::TooMany => return Verdict::Drop(DropReason::SynAckRate),
+            Answer::Impossible => {}
+        }
+    }
+    if has_lapsed(case) {
+        case.counters.lapsed += 1;
+        return Verdict::Pass;
+    }
+    if case.destination.method == Method::Rate as u32 {
+        rate(case)
+    } else {
+        retransmission(case)
+    }
+}
+
+/// Whether user space has been silent for so long that its judgement no longer holds. Cookies go
+/// on all the same: the kernel itself refuses them where a listener's queue has room.
+#[inline(always)]
+fn has_lapsed(case: &Case<'_>) -> bool {
+    let hold = u64::from(case.settings.hold_seconds) * 1_000_000_000;
+    match HEARTBEAT.get(0) {
+        Some(beat) => hold != 0 && case.now_ns > beat + hold,
+        None => true,
+    }
+}
+
+/// Drops the first SYN of a client that is not known. Its retransmission, which repeats ports and
+/// sequence number after a second or so, passes, and the client is known for a while.
+#[inline(always)]
+fn retransmission(case: &mut Case<'_>) -> Verdict {
+    let settings = case.settings;
+    let client = Place::of(
+        hash::address(&settings.seed, &case.key.src),
+        settings.sources_mask,
+        case.now_ns,
+        CLIENT_TICK,
+    );
+    // SAFETY: nothing has moved the packet.
+    let packet = unsafe { Pointers::new(case.frame.ctx.data(), case.frame.ctx.data_end()) };
+    let (Some(clients), Some(sequence)) = (
+        SOURCES.get_ptr_mut(client.block),
+        packet.get::<4>(case.headers.transport + SEQUENCE),
+    ) else {
+        return Verdict::Pass;
+    };
+    // SAFETY: the block of that place.
+    if unsafe { client.refresh(clients, client_ticks(settings.validated_seconds)) } {
+        case.counters.known_admitted += 1;
+        return Verdict::Pass;
+    }
+    let syn = Place::of(
+        hash::syn(&settings.seed, case.key, u32::from_ne_bytes(sequence)),
+        settings.syn_filter_mask,
+        case.now_ns,
+        SYN_TICK,
+    );
+    let Some(syns) = SYN_FILTER.get_ptr_mut(syn.block) else {
+        return Verdict::Pass;
+    };
+    let min = syn_ticks(settings.retransmission_min_ms);
+    let max = syn_ticks(settings.retransmission_max_ms) + 1;
+    // SAFETY: the blocks of those places.
+    unsafe {
+        if !matches!(syn.meet(syns, min, max), Met::Again) {
+            return Verdict::Drop(DropReason::FirstSyn);
+        }
+        client.insert(clients);
+    }
+    case.counters.retransmission_admitted += 1;
+    Verdict::Pass
+}
+
+/// Limits SYNs by source, then all of those that remain together.
+#[inline(always)]
+fn rate(case: &mut Case<'_>) -> Verdict {
+    let settings = case.settings;
+    if settings.source_per_second != 0 {
+        let hash = hash::address(&settings.seed, &case.key.src);
+        if let Some(bucket) =
+            SOURCE_RATES.get_ptr_mut(Bucket::index(hash, settings.source_rates_mask))
+        {
+            // SAFETY: a live map value; of two CPUs either may win, at the price of a token.
+            let granted = unsafe {
+                let (after, granted) = Bucket(bucket.read_volatile()).take(
+                    hash,
+                    case.now_ns,
+                    settings.source_per_second,
+                    settings.source_burst,
+                );
+                bucket.write_volatile(after.0);
+                granted
+            };
+            if !granted {
+                return Verdict::Drop(DropReason::SourceRate);
+            }
+        }
+    }
+    let budget = budget::of_syns(case.destination.slot);
+    if budget::take(budget, case.destination.syn_per_second, case.now_ns) {
+        Verdict::Pass
+    } else {
+        Verdict::Drop(DropReason::DestinationRate)
+    }
+}

@@ -1,0 +1,407 @@
+//! Shows, before the guard arms, that this kernel accepts the cookies that the program sends.
+//!
+//! The program is loaded once more, with small tables of its own and attached to nothing. It runs
+//! over a SYN to a listener of this test's on loopback, whose queue a client has filled; the ACK
+//! that follows goes through the loopback device like any other, and the listener has to accept
+//! the connection. No frame leaves the host, no setting changes, no other service is touched.
+
+use std::{
+    io,
+    mem::size_of,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    time::{Duration, Instant},
+};
+
+use sensor_ebpf::{
+    abi::{
+        Destination, DestinationKey, GuardMode, GuardSettings, Method, Settings, device_entry, map,
+        mode, program,
+    },
+    guard::synack,
+};
+
+use super::{super::sys, DataPlane, TcpSettings};
+use crate::bpf::{
+    GuardTables, LoadError,
+    load::{load_program, open, refused_map, typed},
+    sys::map::{Array, HashTable},
+};
+
+/// Which families' cookies have been shown to work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SelfTest {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6; `false` also where loopback has no such address.
+    pub ipv6: bool,
+}
+
+/// Why cookies cannot be relied on here.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfTestError {
+    /// The kernel is told not to send any.
+    #[error("net.ipv4.tcp_syncookies is 0: set it to 1 for SYN cookies")]
+    Disabled,
+    /// The private copy of the program could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A step of the test failed.
+    #[error("the test of SYN cookies could not {what}: {source}")]
+    System {
+        /// The step.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel gave no cookie for a listener whose queue is full.
+    #[error(
+        "no cookie was made for {server} (XDP verdict {verdict}): the kernel's own defence and \
+         the guard's other methods remain"
+    )]
+    NotAnswered {
+        /// The test's listener.
+        server: SocketAddr,
+        /// What the program returned.
+        verdict: u32,
+    },
+    /// The ACK for a cookie made no connection.
+    #[error(
+        "{server} did not accept the ACK of a SYN cookie: look for a packet filter on the loopback \
+         device"
+    )]
+    NotAccepted {
+        /// The test's listener.
+        server: SocketAddr,
+    },
+}
+
+/// The index of the loopback device, in every network namespace.
+const LOOPBACK: u32 = 1;
+
+const XDP_TX: u32 = 3;
+
+/// For how long a listener holds connections without data back, seconds; far longer than the test.
+const DEFER: libc::c_int = 30;
+
+/// For how long a connection may take to appear: on loopback it is there at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const SEQUENCE: u32 = 0x5e45_0041;
+
+impl DataPlane {
+    /// Shows that cookies work on this host. Takes as long as the verifier takes for the program, a
+    /// second or more: run it on a thread of its own, in the network namespace of the devices.
+    ///
+    /// Besides what loading needs, the ACK needs `CAP_NET_RAW`.
+    ///
+    /// # Errors
+    /// [`SelfTestError`]: why they cannot be relied on.
+    pub fn guard_self_test() -> Result<SelfTest, SelfTestError> {
+        let tcp = TcpSettings::read();
+        if tcp.syncookies == 0 {
+            return Err(SelfTestError::Disabled);
+        }
+        let subject = Subject::load(tcp)?;
+        subject.try_family((Ipv4Addr::LOCALHOST, 0).into())?;
+        let ipv6 = match subject.try_family((Ipv6Addr::LOCALHOST, 0).into()) {
+            Ok(()) => true,
+            Err(SelfTestError::System { what: LISTEN, .. }) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(SelfTest { ipv4: true, ipv6 })
+    }
+}
+
+const LISTEN: &str = "listen on loopback";
+
+/// The private copy of the program.
+struct Subject {
+    program: OwnedFd,
+    destinations: HashTable<DestinationKey, Destination>,
+}
+
+impl Subject {
+    fn load(tcp: TcpSettings) -> Result<Self, SelfTestError> {
+        let tables = GuardTables {
+            syn_filter: 64,
+            sources: 64,
+            source_rates: 64,
+        };
+        let mut object = open(64, tables)?;
+        let program = load_program(&mut object, program::XDP_LINEAR, &mut Vec::new())?;
+        let settings: Array<Settings> = typed(&mut object, map::SETTINGS, Array::new)?;
+        let guard: Array<GuardSettings> = typed(&mut object, map::GUARD, Array::new)?;
+        let devices: Array<u64> = typed(&mut object, map::DEVICES, Array::new)?;
+        let epoch: Array<u64> = typed(&mut object, map::EPOCH, Array::new)?;
+        let destinations = typed(&mut object, map::DESTINATIONS, HashTable::new)?;
+        epoch
+            .set(0, &1)
+            .and_then(|()| devices.set(LOOPBACK, &device_entry(LOOPBACK, 1)))
+            .and_then(|()| {
+                guard.set(
+                    0,
+                    &GuardSettings {
+                        flags: tcp.cookie_flags(),
+                        window_scale: tcp.window_scale(),
+                        ..GuardSettings::DEFAULT
+                    },
+                )
+            })
+            .and_then(|()| {
+                settings.set(
+                    0,
+                    &Settings {
+                        mode: mode::SAMPLE_OFF,
+                        guard: GuardMode::Mitigate as u32,
+                        destinations: 1,
+                        ..Settings::default()
+                    },
+                )
+            })
+            .map_err(|source| refused_map("the self-test's settings", source))?;
+        Ok(Self {
+            program,
+            destinations,
+        })
+    }
+
+    /// One handshake with a listener at `address`.
+    fn try_family(&self, address: SocketAddr) -> Result<(), SelfTestError> {
+        let listener = listen(address).map_err(failed(LISTEN))?;
+        let server = listener.local_addr().map_err(failed(LISTEN))?;
+        // Its ACK carries no data, so that the listener keeps its request in the queue.
+        let _filler = TcpStream::connect(server).map_err(failed("connect to itself"))?;
+        let (_reserved, client) = reserve(address).map_err(failed("reserve a port"))?;
+        self.destinations
+            .set(
+                &DestinationKey {
+                    address: mapped(server),
+                    port: server.port(),
+                    _pad: 0,
+                },
+                &Destination {
+                    method: Method::Cookie as u32,
+                    ..Destination::default()
+                },
+            )
+            .map_err(failed("name the destination"))?;
+        let mut answer = [0; 128];
+        let (verdict, len) = sys::test_run(self.program.as_fd(), &syn(client, server), &mut answer)
+            .map_err(failed("run the program"))?;
+        let refused = || SelfTestError::NotAnswered { server, verdict };
+        if verdict != XDP_TX {
+            return Err(refused());
+        }
+        let at = ETHERNET + ip_len(server) + 4;
+        let cookie = answer
+            .get(..len)
+            .and_then(|answer| answer.get(at..)?.first_chunk())
+            .map(|bytes| u32::from_be_bytes(*bytes))
+            .ok_or_else(refused)?;
+        acknowledge(client, server, cookie).map_err(failed("send the ACK (CAP_NET_RAW)"))?;
+        if accepts(&listener, client).map_err(failed("accept"))? {
+            Ok(())
+        } else {
+            Err(SelfTestError::NotAccepted { server })
+        }
+    }
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> SelfTestError {
+    move |source| SelfTestError::System { what, source }
+}
+
+/// A listener whose queue one connection without data fills.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let fd = listener.as_raw_fd();
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, DEFER)?;
+    // SAFETY: plain integers; the socket is a listener, whose backlog this replaces.
+    check(unsafe { libc::listen(fd, 1) })?;
+    Ok(listener)
+}
+
+/// A port that nobody else gets meanwhile, on the same address.
+fn reserve(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = socket(address, libc::SOCK_STREAM, 0)?;
+    let (raw, len) = to_raw(address);
+    // SAFETY: the kernel reads as many bytes as are told.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), len) })?;
+    // The standard library asks for the address that was given.
+    let bound = TcpListener::from(socket);
+    let client = bound.local_addr()?;
+    Ok((bound.into(), client))
+}
+
+/// Whether the listener has a connection of `client`.
+fn accepts(listener: &TcpListener, client: SocketAddr) -> io::Result<bool> {
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((_, peer)) if peer == client => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if start.elapsed() > PATIENCE {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+const ETHERNET: usize = 14;
+const TCP_FLAG_SYN: u32 = 0x02;
+const TCP_FLAG_ACK: u32 = 0x10;
+
+const fn ip_len(address: SocketAddr) -> usize {
+    if address.is_ipv4() { 20 } else { 40 }
+}
+
+/// As in a flow key.
+fn mapped(address: SocketAddr) -> [u8; 16] {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped().octets(),
+        SocketAddr::V6(v6) => v6.ip().octets(),
+    }
+}
+
+/// A SYN of `client` with an MSS, in an Ethernet frame. Nobody checks its checksum.
+fn syn(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
+    let (from, to) = (mapped(client), mapped(server));
+    let tcp = [
+        u32::from(client.port()) << 16 | u32::from(server.port()),
+        SEQUENCE,
+        0,
+        6 << 28 | TCP_FLAG_SYN << 16 | 0xffff,
+        0,
+        0x0204_05b4,
+    ];
+    let mut frame = vec![0; ETHERNET];
+    if server.is_ipv4() {
+        frame[12..].copy_from_slice(&[0x08, 0x00]);
+        for word in synack::v4(&from, &to, tcp.len() * 4).0 {
+            frame.extend(word.to_ne_bytes());
+        }
+    } else {
+        frame[12..].copy_from_slice(&[0x86, 0xdd]);
+        for word in synack::v6(&from, &to, tcp.len() * 4) {
+            frame.extend(word.to_ne_bytes());
+        }
+    }
+    for word in tcp {
+        frame.extend(word.to_be_bytes());
+    }
+    frame
+}
+
+/// Sends the ACK for a SYN-ACK with this sequence number through the loopback device.
+fn acknowledge(client: SocketAddr, server: SocketAddr, cookie: u32) -> io::Result<()> {
+    let (from, to) = (mapped(client), mapped(server));
+    let mut words = [
+        u32::from(client.port()) << 16 | u32::from(server.port()),
+        SEQUENCE.wrapping_add(1),
+        cookie.wrapping_add(1),
+        5 << 28 | TCP_FLAG_ACK << 16 | 0xffff,
+        0,
+    ];
+    let addresses = if server.is_ipv4() {
+        synack::sum_v4(&from, &to)
+    } else {
+        synack::sum_v6(&from, &to)
+    };
+    let sum = words
+        .iter()
+        .fold(addresses, |sum, word| sum + u64::from(word.to_be()))
+        + u64::from((libc::IPPROTO_TCP as u32 + 20).to_be());
+    words[4] = u32::from(u16::from_be(synack::fold(sum))) << 16;
+    let segment: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    let socket = socket(server, libc::SOCK_RAW, libc::IPPROTO_TCP)?;
+    // The port of a raw socket's address has to be 0 for IPv6.
+    let (raw, len) = to_raw((server.ip(), 0).into());
+    // SAFETY: the kernel reads as many bytes as are told.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            segment.as_ptr().cast(),
+            segment.len(),
+            0,
+            (&raw const raw).cast(),
+            len,
+        )
+    };
+    if usize::try_from(sent).is_ok_and(|sent| sent == segment.len()) {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+fn socket(family: SocketAddr, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
+    let domain = if family.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    // SAFETY: plain integers.
+    let fd = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) };
+    check(fd)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn set_option(
+    fd: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes as are told.
+    check(unsafe {
+        libc::setsockopt(
+            fd,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+}
+
+/// A socket address as the kernel has it, and its length.
+fn to_raw(address: SocketAddr) -> (libc::sockaddr_in6, libc::socklen_t) {
+    // SAFETY: plain integers, for which zeros are valid.
+    let mut raw: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+    match address {
+        SocketAddr::V4(v4) => {
+            let short = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: the address of IPv6 is longer and not less aligned.
+            unsafe { (&raw mut raw).cast::<libc::sockaddr_in>().write(short) };
+            (raw, size_of::<libc::sockaddr_in>() as libc::socklen_t)
+        }
+        SocketAddr::V6(v6) => {
+            raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            raw.sin6_port = v6.port().to_be();
+            raw.sin6_addr.s6_addr = v6.ip().octets();
+            (raw, size_of::<libc::sockaddr_in6>() as libc::socklen_t)
+        }
+    }
+}
