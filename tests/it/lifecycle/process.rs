@@ -13,7 +13,7 @@ use tempfile::TempDir;
 struct Scene {
     lab: Lab,
     file_system: BpfFs,
-    _config: TempDir,
+    config: TempDir,
     options: SensorOptions,
 }
 
@@ -23,23 +23,29 @@ impl Scene {
         let file_system = BpfFs::mount().expect("a BPF file system");
         let config = sensor_tests::scratch().expect("a directory");
         let file = config.path().join("sensor.toml");
-        let text = format!(
-            "[pin]\nenabled = true\npath = \"{}\"\n[flows]\ncapacity = 8192\n[stats]\n\
-             interval_seconds = 0\n",
-            file_system.folder().display()
-        );
-        std::fs::write(&file, text).expect("a file");
         let file = file.display().to_string();
         let args = ["-c", &file, "--tap", "--force"].map(str::to_owned);
-        Self {
+        let scene = Self {
             lab,
             file_system,
-            _config: config,
+            config,
             options: SensorOptions {
                 args: args.into(),
                 ..SensorOptions::default()
             },
-        }
+        };
+        scene.configure(8192);
+        scene
+    }
+
+    /// Writes the configuration for flow tables of that size.
+    fn configure(&self, capacity: u32) {
+        let text = format!(
+            "[pin]\nenabled = true\npath = \"{}\"\n[flows]\ncapacity = {capacity}\n[stats]\n\
+             interval_seconds = 0\n",
+            self.file_system.folder().display()
+        );
+        std::fs::write(self.config.path().join("sensor.toml"), text).expect("a file");
     }
 
     fn start(&self) -> Sensor {
@@ -148,6 +154,44 @@ fn a_restart_under_load_loses_no_packet_and_lets_none_pass() {
 }
 
 #[test]
+fn an_upgrade_to_other_sizes_under_load_loses_no_packet_and_lets_none_pass() {
+    if !root_or_skip() {
+        return;
+    }
+    let scene = Scene::new();
+    let mut first = scene.start();
+    let before = scene.lab.server.counters().expect("counters");
+    let packets = scene.packets();
+    waits_for(&packets, 1);
+    // Killed, so that there are two generations to be drained, or one and a half.
+    first.signal(libc::SIGKILL);
+    let mut ended = vec![first.end().expect("it is dead")];
+    let mut untold = 0;
+    for capacity in [16_384, 4096] {
+        scene.configure(capacity);
+        let sensor = scene.start();
+        untold += sum(&sensor, "sensor_restart_untold_packets");
+        assert_eq!(sum(&sensor, "sensor_restart_lost_packets"), 0);
+        waits_for(&packets, 1);
+        assert_eq!(sum(&sensor, "sensor_accounting_error_packets"), 0);
+        ended.push(sensor.stop().expect("it ends"));
+    }
+    let sent = packets.stop().expect("the generator ends");
+    let last = scene.start();
+    ended.push(last.stop().expect("it ends"));
+    let after = scene.lab.server.counters().expect("counters").since(before);
+    let told: u64 = ended.iter().map(told).sum();
+    assert_eq!(told + untold, sent.frames, "packets told of those sent");
+    assert_eq!((after.rx_packets, after.tx_packets), (sent.frames, 0));
+    assert!(
+        ended[1].messages.contains("other layouts or sizes"),
+        "{}",
+        ended[1].messages
+    );
+    assert_eq!(scene.detach(), 0);
+}
+
+#[test]
 fn what_the_kernel_holds_survives_a_kill_and_the_rest_is_reported() {
     if !root_or_skip() {
         return;
@@ -157,9 +201,15 @@ fn what_the_kernel_holds_survives_a_kill_and_the_rest_is_reported() {
     let packets = scene.packets();
     waits_for(&packets, 1);
     until("a generation with packets", || {
-        (first.sum("sensor_xdp_packets_total", &[]).ok()? > 0.0).then_some(())
+        (sum(&first, "sensor_xdp_packets_total") > 0).then_some(())
     })
     .expect("packets");
+    // A generation is recorded before the next but one is closed.
+    let closed = sum(&first, "sensor_generations_total");
+    until("two more generations", || {
+        (sum(&first, "sensor_generations_total") >= closed + 2).then_some(())
+    })
+    .expect("generations");
     first.signal(libc::SIGKILL);
     let first = first.end().expect("it is dead");
     let status = scene.command(&["status", "--socket", "/nonexistent"]);
