@@ -14,7 +14,16 @@ use crate::{ebpf, fuzz};
 use tally::Tally;
 
 /// Modules of the integration tests that need the kernel: run as root, and only these.
-const ROOT_MODULES: [&str; 5] = ["accounting::", "attach::", "daemon::", "e2e::", "kernel::"];
+const ROOT_MODULES: [&str; 8] = [
+    "accounting::",
+    "attach::",
+    "daemon::",
+    "e2e::",
+    "flood::",
+    "kernel::",
+    "lifecycle::",
+    "lists::",
+];
 
 /// Seconds that each fuzz target gets here; `cargo xtask fuzz` gives more.
 const FUZZ_SECONDS: u64 = 5;
