@@ -165,6 +165,13 @@ impl GuardConfig {
         }
     }
 
+    /// Whether any destination may be defended by cookies.
+    #[must_use]
+    pub fn may_send_cookies(&self) -> bool {
+        let mut methods = self.destinations.iter().filter_map(|one| one.method);
+        self.method == MethodChoice::Cookie || methods.any(|one| one == MethodChoice::Cookie)
+    }
+
     /// What the types cannot say, as (key, good, complaint).
     #[must_use]
     pub fn checks(&self) -> [(&'static str, bool, &'static str); 8] {

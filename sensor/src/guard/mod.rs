@@ -55,6 +55,10 @@ impl State {
 pub enum Obstacle {
     /// `net.ipv4.tcp_syncookies` is 0: the kernel would not accept them.
     SyncookiesOff,
+    /// The self-test of cookies has not ended yet.
+    Untested,
+    /// The self-test of cookies failed, or could not be made.
+    SelfTest,
     /// Nobody listens there in this network namespace: it is forwarded, translated, or closed.
     NoListener,
     /// A mirror port: nothing can be answered.
@@ -67,6 +71,8 @@ impl Obstacle {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SyncookiesOff => "syncookies_off",
+            Self::Untested => "untested",
+            Self::SelfTest => "self_test_failed",
             Self::NoListener => "no_listener",
             Self::Mirror => "mirror_port",
         }
@@ -78,6 +84,11 @@ impl Obstacle {
         match self {
             Self::SyncookiesOff => {
                 "net.ipv4.tcp_syncookies is 0, so the kernel refuses cookies: set it to 1"
+            }
+            Self::Untested => "the self-test of cookies is running",
+            Self::SelfTest => {
+                "the self-test of cookies failed: the log says why (without CAP_NET_RAW it cannot \
+                 be made)"
             }
             Self::NoListener => {
                 "nobody listens there in this network namespace (forwarded, translated or closed)"

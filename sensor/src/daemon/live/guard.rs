@@ -1,13 +1,16 @@
 //! The SYN-flood guard in the live loop: carries the kernel's counters to the judge, and what it
 //! decides into the kernel.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use sensor_ebpf::abi::{Destination, DestinationKey, MAX_DESTINATIONS, Method};
 
 use super::Live;
 use crate::{
-    bpf::{DataPlane, PlaneError, TcpSettings},
+    bpf::{DataPlane, PlaneError, SelfTest, SelfTestError, TcpSettings},
     config::Config,
     guard::{self, Change, Judge, Mode, Obstacle, Policy, Turn, method_name},
     metrics,
@@ -23,9 +26,57 @@ pub(in crate::daemon) struct Guard {
     mode: Mode,
     /// Why no cookies are sent here.
     obstacle: Option<Obstacle>,
+    trial: Trial,
     polled: Instant,
     /// Turns of the loop in which the kernel refused something.
     errors: u64,
+}
+
+/// Whether cookies have been shown to work, as they have to before the first is sent.
+enum Trial {
+    None,
+    /// On a thread of its own: the verifier alone takes a second.
+    Running(JoinHandle<Result<SelfTest, SelfTestError>>),
+    Passed,
+    Failed,
+}
+
+impl Trial {
+    /// Begins the trial, or tells how it went. An error to start the thread is a failure.
+    fn begin(&mut self) {
+        if matches!(self, Self::None) {
+            let thread = thread::Builder::new().name("sensor-selftest".to_owned());
+            *self = match thread.spawn(DataPlane::guard_self_test) {
+                Ok(running) => Self::Running(running),
+                Err(error) => {
+                    tracing::warn!("The self-test of SYN cookies could not begin: {error}");
+                    Self::Failed
+                }
+            };
+        }
+    }
+
+    /// Whether the trial has ended by now, and had not before.
+    fn has_ended(&mut self) -> bool {
+        let Self::Running(running) = self else {
+            return false;
+        };
+        if !running.is_finished() {
+            return false;
+        }
+        let Self::Running(running) = std::mem::replace(self, Self::Failed) else {
+            return false;
+        };
+        match running.join() {
+            Ok(Ok(passed)) => {
+                tracing::info!(ipv6 = passed.ipv6, "SYN cookies work");
+                *self = Self::Passed;
+            }
+            Ok(Err(error)) => tracing::warn!("{error}"),
+            Err(_) => tracing::error!("The self-test of SYN cookies panicked"),
+        }
+        true
+    }
 }
 
 impl Guard {
@@ -36,6 +87,7 @@ impl Guard {
             judge: Judge::new(policy, MAX_DESTINATIONS),
             mode: config.guard.mode,
             obstacle: None,
+            trial: Trial::None,
             polled: Instant::now(),
             errors: 0,
         };
@@ -75,12 +127,21 @@ impl Guard {
     }
 
     /// Looks at the suspects and counters, and judges, if it is time to.
-    pub(super) fn poll(&mut self, plane: &mut DataPlane, tell: &mut dyn FnMut(&Turn)) {
+    pub(super) fn poll(
+        &mut self,
+        plane: &mut DataPlane,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) {
         if self.mode == Mode::Off || self.polled.elapsed() < POLL {
             return;
         }
         self.polled = Instant::now();
-        if let Err(error) = self.judge(plane, tell) {
+        let mut result = Ok(());
+        if self.trial.has_ended() {
+            result = self.configure(plane, config, tell);
+        }
+        if let Err(error) = result.and_then(|()| self.judge(plane, tell)) {
             self.failed(&error);
         }
     }
@@ -195,12 +256,20 @@ impl Guard {
             Some(Obstacle::Mirror)
         } else if TcpSettings::read().syncookies == 0 {
             Some(Obstacle::SyncookiesOff)
+        } else if self.mode == Mode::Mitigate && config.guard.may_send_cookies() {
+            self.trial.begin();
+            match self.trial {
+                Trial::None | Trial::Running(_) => Some(Obstacle::Untested),
+                Trial::Passed => None,
+                Trial::Failed => Some(Obstacle::SelfTest),
+            }
         } else {
             None
         };
         if self.mode == Mode::Mitigate
             && let Some(obstacle) = self.obstacle
             && former != self.obstacle
+            && obstacle != Obstacle::Untested
         {
             tracing::warn!(
                 "No SYN cookies: {}. Floods are met by retransmission",
@@ -252,7 +321,7 @@ impl Live {
     pub(super) fn guard_destinations(&mut self) {
         let mut turns = Vec::new();
         self.guard
-            .poll(&mut self.plane, &mut |turn| turns.push(*turn));
+            .poll(&mut self.plane, &self.config, &mut |turn| turns.push(*turn));
         self.tell_turns(&turns);
     }
 
