@@ -268,9 +268,9 @@ impl DataPlane {
     /// # Errors
     /// [`PlaneError`] if the kernel refuses the update.
     pub fn apply(&mut self, settings: &Settings) -> Result<(), PlaneError> {
-        let kept = self.settings.mode & mode::PASS_ALL;
+        let ours = mode::TAP | mode::PASS_ALL;
         self.settings = Settings {
-            mode: settings.mode & !mode::PASS_ALL | kept,
+            mode: settings.mode & !ours | self.settings.mode & ours,
             lists_generation: self.settings.lists_generation,
             guard: self.settings.guard,
             destinations: self.settings.destinations,
@@ -281,7 +281,12 @@ impl DataPlane {
 
     /// Puts `settings` into force.
     pub(super) fn settings_changed(&self) -> io::Result<()> {
-        let tap = self.attached.iter().any(|attached| attached.attachment.tap);
+        // Before the first device is attached, programs that were taken over go on as they were.
+        let tap = if self.attached.is_empty() {
+            self.settings.mode & mode::TAP != 0
+        } else {
+            self.attached.iter().any(|attached| attached.attachment.tap)
+        };
         self.write_settings(tap)
     }
 
