@@ -10,6 +10,7 @@ mod attach;
 mod cases;
 mod daemon;
 mod e2e;
+mod flood;
 mod golden;
 mod kernel;
 mod lifecycle;

@@ -206,6 +206,10 @@ impl Lab {
         ] {
             server.namespace.ip(&words)?;
         }
+        // Binding to an IPv6 address asks for the address itself, whatever the routes say.
+        client
+            .namespace
+            .set_sysctl("net/ipv6/ip_nonlocal_bind", 1)?;
         client.namespace.ip("route add local 10.78.0.0/16 dev c0")?;
         client.namespace.ip("-6 route add local fd78::/64 dev c0")?;
         let mut map: Array<_, u32> = wire_object
