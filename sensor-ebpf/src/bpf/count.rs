@@ -1,7 +1,7 @@
 //! Exact counters per flow.
 
 use sensor_ebpf::{
-    abi::{FlowEntry, FlowKey, ProtocolClass},
+    abi::{FlowEntry, FlowKey, ProtocolClass, entry_flags},
     sampling::State,
 };
 
@@ -70,6 +70,24 @@ pub(super) fn packet(run: &mut Run, entry: *mut FlowEntry, tcp_flags: u8) -> Cou
         }
         Counted { entry, number }
     }
+}
+
+/// Notes that a SYN cookie opened the entry's connection.
+#[inline(always)]
+pub(super) fn mark_by_cookie(entry: *mut FlowEntry) {
+    // SAFETY: a live map value, changed atomically.
+    unsafe { atomic::or(&raw mut (*entry).tcp_flags, entry_flags::BY_COOKIE) };
+}
+
+/// Whether a segment is the first of its flow that is no SYN, and acknowledges one.
+#[inline(always)]
+pub(super) fn completes_handshake(counted: Counted, tcp_flags: u8) -> bool {
+    if tcp_flags & (flag::SYN | flag::ACK | flag::RST) != flag::ACK {
+        return false;
+    }
+    // SAFETY: a live map value; of concurrent writers any may win.
+    let syns = unsafe { (&raw const (*counted.entry).syn).read_volatile() };
+    syns != 0 && counted.number == u64::from(syns) + 1
 }
 
 /// Counts the packet of a flow that found no room.

@@ -67,7 +67,7 @@ fn egress(skb: *mut __sk_buff) -> Option<()> {
             parsed = parse::ethernet_into(packet, origin, &mut key);
         }
     }
-    let Outcome::Pass(Some(wanted)) = run.account(&key, parsed) else {
+    let Outcome::Pass(Some(wanted)) = run.account(&key, parsed, None) else {
         return Some(());
     };
     // SAFETY: as above.

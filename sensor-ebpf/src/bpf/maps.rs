@@ -20,6 +20,8 @@ use sensor_ebpf::{
     lists::index,
 };
 
+use super::guard::Subject;
+
 /// `BPF_F_MMAPABLE`: such an array's values start at a page, so that a block of a filter is a cache
 /// line, and a slot for a flow two; user space can map them.
 const PAGE_ALIGNED: usize = 1 << 10;
@@ -135,6 +137,10 @@ pub(super) static BUDGETS: Array<u64, BUDGET_COUNT> = Array::new();
 
 #[btf_map]
 pub(super) static BUDGET_SHARES: PerCpuArray<BudgetShare, BUDGET_COUNT> = PerCpuArray::new();
+
+/// What the guard looks at.
+#[btf_map]
+pub(super) static GUARD_SUBJECT: PerCpuArray<Subject, 1> = PerCpuArray::new();
 
 /// A segment that the guard looks into: too large for the stack.
 #[btf_map]

@@ -10,7 +10,9 @@ use sensor_ebpf::{
 };
 
 use super::{
-    count, lists,
+    count,
+    guard::{self, Frame, Segment},
+    lists,
     maps::{CPU, Cpu, DEVICES, EPOCH, SETTINGS, TOTALS},
     sample::{self, Wanted},
     table::Place,
@@ -77,9 +79,14 @@ impl Run {
     }
 
     /// Books the packet under exactly one term of the law of accounting, judges it if it was
-    /// received, and decides whether a sample of it is wanted.
+    /// received (`received` is then the frame), and decides whether a sample of it is wanted.
     #[inline(always)]
-    pub(super) fn account(&mut self, key: &FlowKey, parsed: Result<Headers, Unkeyed>) -> Outcome {
+    pub(super) fn account(
+        &mut self,
+        key: &FlowKey,
+        parsed: Result<Headers, Unkeyed>,
+        received: Option<&Frame<'_>>,
+    ) -> Outcome {
         let headers = match parsed {
             Ok(headers) if self.known_device => headers,
             Ok(_) => return Outcome::Pass(self.unparsed(UnparsedReason::UnknownDevice)),
@@ -114,11 +121,30 @@ impl Run {
                 count::set_state(entry, count::state(entry).after_lists(passed));
             }
         }
+        let mut segment = Segment::Pass;
         if entry.is_none() {
+            if let Some(frame) = received {
+                segment = guard::segment(self, key, &headers, frame);
+                if segment == Segment::Drop {
+                    return self.refuse(DropReason::OutOfState);
+                }
+            }
             entry = self.first_touch(&place, key, passed);
         }
         let counted = match entry {
-            Some(entry) => Some(count::packet(self, entry, headers.tcp_flags)),
+            Some(entry) => {
+                let counted = count::packet(self, entry, headers.tcp_flags);
+                if segment == Segment::ByCookie {
+                    count::mark_by_cookie(entry);
+                }
+                if received.is_some()
+                    && guard::is_watching(self, key)
+                    && count::completes_handshake(counted, headers.tcp_flags)
+                {
+                    guard::completed(self, key, &headers);
+                }
+                Some(counted)
+            }
             None => {
                 count::overflow(self, key);
                 None

@@ -48,13 +48,14 @@ fn ingress(ctx: &XdpContext, bytes: u64) -> u32 {
     };
     let mut key = FlowKey::default();
     let parsed = parse::ethernet_into(packet, origin, &mut key);
+    let frame = Frame { ctx, len: bytes };
     if let Ok(headers) = &parsed
         && guard::wants(&run, headers.tcp_flags)
-        && let Some(action) = guard::syn(&mut run, &key, headers, &Frame { ctx, len: bytes })
+        && let Some(action) = guard::syn(&mut run, &key, headers, &frame)
     {
         return action;
     }
-    let wanted = match run.account(&key, parsed) {
+    let wanted = match run.account(&key, parsed, Some(&frame)) {
         Outcome::Pass(wanted) => wanted,
         Outcome::Drop => return XDP_DROP,
     };

@@ -16,6 +16,12 @@ pub(super) const fn of_syns(slot: u32) -> u32 {
     1 + 2 * slot
 }
 
+/// Of the segments without connection that pass to the destination in a slot.
+#[inline(always)]
+pub(super) const fn of_strays(slot: u32) -> u32 {
+    2 + 2 * slot
+}
+
 /// Takes one of a budget of so many a second; 0 is no limit.
 #[inline(always)]
 pub(super) fn take(index: u32, per_second: u32, now_ns: u64) -> bool {

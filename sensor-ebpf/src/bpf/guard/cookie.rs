@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::{
     bpf_check_mtu, bpf_tcp_gen_syncookie, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
 };
 use sensor_ebpf::{
-    abi::{guard_flags, key_flags},
+    abi::guard_flags,
     guard::synack::{self, EXTENDED_LEN, PLAIN_LEN, Scratch, SynAck},
     parse::Pointers,
 };
@@ -12,7 +12,7 @@ use sensor_ebpf::{
 use super::{
     super::maps::GUARD_SCRATCH,
     Case, budget,
-    socket::{self, Held},
+    socket::{self, Held, State},
 };
 
 /// What became of an attempt to answer a SYN.
@@ -48,14 +48,13 @@ const ONLY_WATCH: i64 = -1003;
 
 #[inline(always)]
 pub(super) fn answer(case: &mut Case<'_>) -> Answer {
-    let is_v6 = case.key.flags & key_flags::IPV6 != 0;
-    let ip_len = if is_v6 { IPV6_HEADER } else { IPV4_HEADER };
-    let headers = case.headers;
-    let is_plain = headers.transport - headers.ip == ip_len
-        && headers.fragment.is_none()
-        && headers.payload <= headers.end
-        && case.frame.is_linear();
-    if !is_plain {
+    let subject = case.subject;
+    let ip_len = if subject.is_v6() {
+        IPV6_HEADER
+    } else {
+        IPV4_HEADER
+    };
+    if !subject.is_plain(ip_len) || !case.frame.is_linear() {
         case.counters.cookie_ineligible += 1;
         return Answer::Impossible;
     }
@@ -66,7 +65,7 @@ pub(super) fn answer(case: &mut Case<'_>) -> Answer {
     let scratch = unsafe { &mut *scratch };
     // One way from here to the release, or the compiler makes several of it, of which the verifier
     // does not see that they have a socket.
-    let socket = socket::find(case.frame, case.key);
+    let socket = socket::find(case.frame, &subject.key);
     if socket.is_null() {
         case.counters.cookie_no_listener += 1;
         return Answer::Impossible;
@@ -95,7 +94,7 @@ pub(super) fn answer(case: &mut Case<'_>) -> Answer {
 /// there is none.
 #[inline(always)]
 fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held) -> i64 {
-    if !socket::is_listener(socket) {
+    if socket::state(socket) != State::Listen {
         return NO_LISTENER;
     }
     let per_second = case.settings.synack_per_second;
@@ -105,10 +104,8 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
     if case.only_watch {
         return ONLY_WATCH;
     }
-    let headers = case.headers;
-    let tcp_len = headers.payload - headers.transport;
-    // SAFETY: a variable of its own. The verifier has to see the check that the parser has made.
-    let tcp_len = unsafe { (&raw const tcp_len).read_volatile() };
+    // The verifier has to see the check that the parser has made.
+    let tcp_len = case.subject.tcp_len();
     if !(TCP_HEADER..=TCP_HEADER_MAX).contains(&tcp_len) {
         return EINVAL;
     }
@@ -117,7 +114,7 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
     let cookie = unsafe {
         let loaded = bpf_xdp_load_bytes(
             case.frame.ctx.ctx,
-            headers.ip as u32,
+            case.subject.ip() as u32,
             segment.cast(),
             (ip_len + tcp_len) as u32,
         );
@@ -142,7 +139,7 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
 /// be, and is as it was.
 #[inline(always)]
 fn send(case: &Case<'_>, scratch: &Scratch, ip_len: usize, cookie: u32) -> Option<()> {
-    let key = case.key;
+    let key = &case.subject.key;
     let is_v6 = ip_len == IPV6_HEADER;
     let segment = &scratch.segment;
     let sequence = ip_len + 4;
@@ -166,7 +163,7 @@ fn send(case: &Case<'_>, scratch: &Scratch, ip_len: usize, cookie: u32) -> Optio
         case.now_ns,
     );
     let ctx = case.frame.ctx;
-    let ip = case.headers.ip;
+    let ip = case.subject.ip();
     let len = ip + ip_len + tcp.len();
     let delta = len as i64 - case.frame.len as i64;
     // SAFETY: the context of this run; pointers into the packet are read again below.

@@ -11,9 +11,10 @@ use sensor_ebpf::{
 };
 
 use super::{
-    super::maps::{HEARTBEAT, SOURCE_RATES, SOURCES, SYN_FILTER},
+    super::maps::{SOURCE_RATES, SOURCES, SYN_FILTER},
     Case, Verdict, budget,
     cookie::{self, Answer},
+    has_lapsed,
 };
 
 /// Offset of the sequence number in a TCP header.
@@ -40,24 +41,13 @@ pub(super) fn decide(case: &mut Case<'_>) -> Verdict {
     }
 }
 
-/// Whether user space has been silent for so long that its judgement no longer holds. Cookies go
-/// on all the same: the kernel itself refuses them where a listener's queue has room.
-#[inline(always)]
-fn has_lapsed(case: &Case<'_>) -> bool {
-    let hold = u64::from(case.settings.hold_seconds) * 1_000_000_000;
-    match HEARTBEAT.get(0) {
-        Some(beat) => hold != 0 && case.now_ns > beat + hold,
-        None => true,
-    }
-}
-
 /// Drops the first SYN of a client that is not known. Its retransmission, which repeats ports and
 /// sequence number after a second or so, passes, and the client is known for a while.
 #[inline(always)]
 fn retransmission(case: &mut Case<'_>) -> Verdict {
     let settings = case.settings;
     let client = Place::of(
-        hash::address(&settings.seed, &case.key.src),
+        hash::address(&settings.seed, &case.subject.key.src),
         settings.sources_mask,
         case.now_ns,
         CLIENT_TICK,
@@ -66,7 +56,7 @@ fn retransmission(case: &mut Case<'_>) -> Verdict {
     let packet = unsafe { Pointers::new(case.frame.ctx.data(), case.frame.ctx.data_end()) };
     let (Some(clients), Some(sequence)) = (
         SOURCES.get_ptr_mut(client.block),
-        packet.get::<4>(case.headers.transport + SEQUENCE),
+        packet.get::<4>(case.subject.transport() + SEQUENCE),
     ) else {
         return Verdict::Pass;
     };
@@ -76,7 +66,11 @@ fn retransmission(case: &mut Case<'_>) -> Verdict {
         return Verdict::Pass;
     }
     let syn = Place::of(
-        hash::syn(&settings.seed, case.key, u32::from_ne_bytes(sequence)),
+        hash::syn(
+            &settings.seed,
+            &case.subject.key,
+            u32::from_ne_bytes(sequence),
+        ),
         settings.syn_filter_mask,
         case.now_ns,
         SYN_TICK,
@@ -102,7 +96,7 @@ fn retransmission(case: &mut Case<'_>) -> Verdict {
 fn rate(case: &mut Case<'_>) -> Verdict {
     let settings = case.settings;
     if settings.source_per_second != 0 {
-        let hash = hash::address(&settings.seed, &case.key.src);
+        let hash = hash::address(&settings.seed, &case.subject.key.src);
         if let Some(bucket) =
             SOURCE_RATES.get_ptr_mut(Bucket::index(hash, settings.source_rates_mask))
         {

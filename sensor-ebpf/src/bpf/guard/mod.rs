@@ -6,6 +6,8 @@ mod cookie;
 mod detect;
 mod methods;
 mod socket;
+mod state;
+mod subject;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -22,9 +24,12 @@ use sensor_ebpf::{
 
 use super::{
     lists,
-    maps::{DESTINATION_COUNTERS, DESTINATIONS, GUARD},
+    maps::{DESTINATION_COUNTERS, DESTINATIONS, GUARD, HEARTBEAT},
     run::Run,
 };
+
+pub(super) use state::{Segment, completed, is_watching, segment};
+pub(super) use subject::Subject;
 
 /// Flags of a TCP header that tell a SYN that asks for a connection.
 const SYN: u8 = 0x02;
@@ -50,11 +55,6 @@ impl Frame<'_> {
     }
 }
 
-/// The verifier wants every access to the stack aligned, and the compiler writes eight bytes at
-/// once where it can.
-#[repr(C, align(8))]
-struct Aligned<T>(T);
-
 /// What a method decides on a SYN.
 #[derive(Clone, Copy)]
 enum Verdict {
@@ -66,8 +66,7 @@ enum Verdict {
 
 /// A SYN, and what is known of its destination.
 struct Case<'a> {
-    key: &'a FlowKey,
-    headers: &'a Headers,
+    subject: &'static Subject,
     frame: &'a Frame<'a>,
     destination: Destination,
     settings: &'static GuardSettings,
@@ -78,10 +77,15 @@ struct Case<'a> {
     only_watch: bool,
 }
 
+#[inline(always)]
+const fn is_bare_syn(tcp_flags: u8) -> bool {
+    tcp_flags & SYN_ACK_FIN_RST == SYN
+}
+
 /// Whether a segment is a bare SYN that the guard has to see.
 #[inline(always)]
 pub(super) fn wants(run: &Run, tcp_flags: u8) -> bool {
-    tcp_flags & SYN_ACK_FIN_RST == SYN
+    is_bare_syn(tcp_flags)
         && run.settings.guard != GuardMode::Off as u32
         && run.settings.mode & mode::PASS_ALL == 0
         && run.known_device
@@ -97,18 +101,14 @@ pub(super) fn syn(
 ) -> Option<u32> {
     let settings = GUARD.get(0)?;
     let now_ns = run.now_ns();
-    let to = Aligned(DestinationKey {
-        address: key.dst,
-        port: key.dst_port,
-        _pad: 0,
-    });
-    let Some(destination) = find(run, &to.0) else {
-        detect::count(settings, &to.0, now_ns);
+    let subject = Subject::keep(key, headers)?;
+    let Some(destination) = find(run, &subject.to) else {
+        detect::count(settings, &subject.to, now_ns);
         return None;
     };
     let is_defended = destination.method != Method::Watch as u32;
     let lists = if is_defended {
-        ask_lists(run, key)
+        ask_lists(run, &subject.key)
     } else {
         lists::Verdict::PASS
     };
@@ -117,9 +117,7 @@ pub(super) fn syn(
         run.refuse(reason);
         return Some(XDP_DROP);
     }
-    // SAFETY: the value belongs to this CPU, and no other XDP program runs on it before this one
-    // ends.
-    let counters = unsafe { &mut *DESTINATION_COUNTERS.get_ptr_mut(destination.slot)? };
+    let counters = counters_of(destination)?;
     counters.syn += run.packets;
     counters.syn_bytes += run.bytes;
     if !is_defended {
@@ -127,15 +125,13 @@ pub(super) fn syn(
         return None;
     }
     let mut case = Case {
-        key,
-        headers,
+        subject,
         frame,
         destination,
         settings,
         counters,
         now_ns,
-        only_watch: run.settings.guard != GuardMode::Mitigate as u32
-            || run.settings.mode & mode::TAP != 0,
+        only_watch: only_watches(run),
     };
     let verdict = match lists {
         lists::Verdict::Pass { allowed: true, .. } => Verdict::Pass,
@@ -165,6 +161,32 @@ fn find(run: &Run, to: &DestinationKey) -> Option<Destination> {
     }
     // SAFETY: the value is copied at once. Of an entry that is deleted meanwhile either is right.
     unsafe { DESTINATIONS.get(to).copied() }
+}
+
+/// This CPU's counters of a destination.
+#[inline(always)]
+fn counters_of(destination: Destination) -> Option<&'static mut DestinationCounters> {
+    let counters = DESTINATION_COUNTERS.get_ptr_mut(destination.slot)?;
+    // SAFETY: the value belongs to this CPU, and no other XDP program runs on it before this one
+    // ends.
+    Some(unsafe { &mut *counters })
+}
+
+/// Whether nothing may be dropped or answered.
+#[inline(always)]
+fn only_watches(run: &Run) -> bool {
+    run.settings.guard != GuardMode::Mitigate as u32 || run.settings.mode & mode::TAP != 0
+}
+
+/// Whether user space has been silent for so long that its judgement no longer holds. Cookies go
+/// on all the same: the kernel itself refuses them where a listener's queue has room.
+#[inline(always)]
+fn has_lapsed(case: &Case<'_>) -> bool {
+    let hold = u64::from(case.settings.hold_seconds) * 1_000_000_000;
+    match HEARTBEAT.get(0) {
+        Some(beat) => hold != 0 && case.now_ns > beat + hold,
+        None => true,
+    }
 }
 
 /// Books the SYN and counts what became of it.

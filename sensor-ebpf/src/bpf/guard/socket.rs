@@ -11,8 +11,9 @@ use sensor_ebpf::{
 
 use super::Frame;
 
-/// `TCP_LISTEN` of `include/net/tcp_states.h`.
+/// `TCP_LISTEN` and `TCP_NEW_SYN_RECV` of `include/net/tcp_states.h`.
 const LISTEN: u32 = 10;
+const NEW_SYN_RECV: u32 = 12;
 
 /// `BPF_F_CURRENT_NETNS`.
 const CURRENT_NAMESPACE: u64 = u64::MAX;
@@ -48,11 +49,25 @@ pub(super) fn find(frame: &Frame<'_>, key: &FlowKey) -> Held {
     }
 }
 
-/// Whether a socket that is held and not null is a listener.
+/// What a socket is to the guard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Listen,
+    /// A handshake that has begun.
+    Request,
+    /// A connection, or what is left of one.
+    Other,
+}
+
+/// The state of a socket that is held and not null.
 #[inline(always)]
-pub(super) fn is_listener(socket: Held) -> bool {
+pub(super) fn state(socket: Held) -> State {
     // SAFETY: the socket is held.
-    unsafe { (*socket).state == LISTEN }
+    match unsafe { (*socket).state } {
+        LISTEN => State::Listen,
+        NEW_SYN_RECV => State::Request,
+        _ => State::Other,
+    }
 }
 
 /// Gives up a socket that is held and not null.

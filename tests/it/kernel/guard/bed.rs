@@ -207,3 +207,19 @@ pub(super) fn syn(to: (IpAddr, u16), number: u16, options: &[TcpOptionElement]) 
         .expect("writing to memory");
     frame
 }
+
+/// A segment with ACK of a client that has got `acknowledged` as the server's sequence number.
+pub(super) fn ack(to: (IpAddr, u16), number: u16, acknowledged: u32) -> Vec<u8> {
+    let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
+    let ip = match (client(to.0, number), to.0) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => ethernet.ipv4(src.octets(), dst.octets(), 64),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => ethernet.ipv6(src.octets(), dst.octets(), 64),
+        _ => unreachable!("a client is of its server's family"),
+    };
+    let mut frame = Vec::new();
+    ip.tcp(CLIENT, to.1, SEQUENCE.wrapping_add(1), 64_240)
+        .ack(acknowledged.wrapping_add(1))
+        .write(&mut frame, b"hello")
+        .expect("writing to memory");
+    frame
+}

@@ -5,3 +5,4 @@ mod cookie;
 mod modes;
 mod rate;
 mod retransmission;
+mod state;
