@@ -84,6 +84,9 @@ const XDP_TX: u32 = 3;
 /// For how long a listener holds connections without data back, seconds; far longer than the test.
 const DEFER: libc::c_int = 30;
 
+/// Length of the listener's queue.
+const BACKLOG: libc::c_int = 1;
+
 /// For how long a connection may take to appear: on loopback it is there at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -170,8 +173,13 @@ impl Subject {
     fn try_family(&self, address: SocketAddr) -> Result<(), SelfTestError> {
         let listener = listen(address).map_err(failed(LISTEN))?;
         let server = listener.local_addr().map_err(failed(LISTEN))?;
-        // Its ACK carries no data, so that the listener keeps its request in the queue.
-        let _filler = TcpStream::connect(server).map_err(failed("connect to itself"))?;
+        // Their ACKs carry no data, so that the listener keeps their requests in its queue. One
+        // more than its length: kernels differ in what they call full.
+        let mut fillers = Vec::new();
+        for _ in 0..=BACKLOG {
+            let filler = TcpStream::connect_timeout(&server, PATIENCE);
+            fillers.push(filler.map_err(failed("connect to itself"))?);
+        }
         let (_reserved, client) = reserve(address).map_err(failed("reserve a port"))?;
         self.destinations
             .set(
@@ -212,14 +220,14 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> SelfTestError {
     move |source| SelfTestError::System { what, source }
 }
 
-/// A listener whose queue one connection without data fills.
+/// A listener whose queue a few connections without data fill.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let fd = listener.as_raw_fd();
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, DEFER)?;
     // SAFETY: plain integers; the socket is a listener, whose backlog this replaces.
-    check(unsafe { libc::listen(fd, 1) })?;
+    check(unsafe { libc::listen(fd, BACKLOG) })?;
     Ok(listener)
 }
 

@@ -78,7 +78,7 @@ fn segments_of_no_connection_are_limited() -> Result<()> {
                 counters.out_of_state
             );
             let flows = guarded.programs.flows(1)?.len() as u64;
-            assert_eq!(flows + counters.out_of_state, MANY.into());
+            assert_eq!(flows + counters.out_of_state, u64::from(MANY));
             // Monitoring drops none of them.
             guarded.mode(GuardMode::Monitor, 0)?;
             for number in 0..MANY {
