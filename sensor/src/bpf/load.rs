@@ -290,7 +290,7 @@ fn random_seed() -> [u64; FLOW_SEED_WORDS] {
     std::array::from_fn(|at| random.hash_one(at))
 }
 
-fn possible_cpus() -> Result<usize, LoadError> {
+pub(super) fn possible_cpus() -> Result<usize, LoadError> {
     nr_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))
 }
 

@@ -15,8 +15,8 @@ use std::{
 
 use sensor_ebpf::{
     abi::{
-        Destination, DestinationKey, GuardMode, GuardSettings, Method, Settings, device_entry, map,
-        mode, program,
+        Destination, DestinationCounters, DestinationKey, GuardMode, GuardSettings, Method,
+        Settings, device_entry, map, mode, program,
     },
     guard::synack,
 };
@@ -24,8 +24,8 @@ use sensor_ebpf::{
 use super::{super::sys, DataPlane, TcpSettings};
 use crate::bpf::{
     GuardTables, LoadError,
-    load::{load_program, open, refused_map, typed},
-    sys::map::{Array, HashTable},
+    load::{load_program, open, possible_cpus, refused_map, typed},
+    sys::map::{Array, HashTable, PerCpuArray},
 };
 
 /// Which families' cookies have been shown to work.
@@ -56,14 +56,16 @@ pub enum SelfTestError {
     },
     /// The kernel gave no cookie for a listener whose queue is full.
     #[error(
-        "no cookie was made for {server} (XDP verdict {verdict}): the kernel's own defence and \
-         the guard's other methods remain"
+        "no cookie was made for {server} (XDP verdict {verdict}: {why}): the kernel's own defence \
+         and the guard's other methods remain"
     )]
     NotAnswered {
         /// The test's listener.
         server: SocketAddr,
         /// What the program returned.
         verdict: u32,
+        /// What it has counted.
+        why: &'static str,
     },
     /// The ACK for a cookie made no connection.
     #[error(
@@ -105,7 +107,7 @@ impl DataPlane {
         if tcp.syncookies == 0 {
             return Err(SelfTestError::Disabled);
         }
-        let subject = Subject::load(tcp)?;
+        let mut subject = Subject::load(tcp)?;
         subject.try_family((Ipv4Addr::LOCALHOST, 0).into())?;
         let ipv6 = match subject.try_family((Ipv6Addr::LOCALHOST, 0).into()) {
             Ok(()) => true,
@@ -122,6 +124,9 @@ const LISTEN: &str = "listen on loopback";
 struct Subject {
     program: OwnedFd,
     destinations: HashTable<DestinationKey, Destination>,
+    counters: PerCpuArray<DestinationCounters>,
+    /// The kernel sends cookies whether a queue is full or not.
+    always: bool,
 }
 
 impl Subject {
@@ -163,20 +168,47 @@ impl Subject {
                 )
             })
             .map_err(|source| refused_map("the self-test's settings", source))?;
+        let cpus = possible_cpus()?;
+        let counters = typed(&mut object, map::DESTINATION_COUNTERS, |map| {
+            PerCpuArray::new(map, cpus)
+        })?;
         Ok(Self {
             program,
             destinations,
+            counters,
+            always: tcp.syncookies == 2,
         })
     }
 
+    /// What the program says of the SYN that it did not answer.
+    fn why(&mut self) -> &'static str {
+        let Ok(counters) = self.counters.read(0) else {
+            return "its counters cannot be read";
+        };
+        let any = |of: fn(&DestinationCounters) -> u64| counters.iter().any(|cpu| of(cpu) > 0);
+        if any(|cpu| cpu.cookie_no_listener) {
+            "the listener was not found"
+        } else if any(|cpu| cpu.cookie_queue_open) {
+            "the kernel takes the listener's queue for not full"
+        } else if any(|cpu| cpu.cookie_ineligible) {
+            "the kernel made none"
+        } else if any(|cpu| cpu.syn) {
+            "something other than a listener answers there"
+        } else {
+            "the SYN was not seen"
+        }
+    }
+
     /// One handshake with a listener at `address`.
-    fn try_family(&self, address: SocketAddr) -> Result<(), SelfTestError> {
+    fn try_family(&mut self, address: SocketAddr) -> Result<(), SelfTestError> {
         let listener = listen(address).map_err(failed(LISTEN))?;
         let server = listener.local_addr().map_err(failed(LISTEN))?;
         // Their ACKs carry no data, so that the listener keeps their requests in its queue. One
-        // more than its length: kernels differ in what they call full.
+        // more than its length: kernels differ in what they call full. A kernel that always sends
+        // cookies keeps no requests: it would hand them over as connections.
+        let count = if self.always { 0 } else { BACKLOG + 1 };
         let mut fillers = Vec::new();
-        for _ in 0..=BACKLOG {
+        for _ in 0..count {
             let filler = TcpStream::connect_timeout(&server, PATIENCE);
             fillers.push(filler.map_err(failed("connect to itself"))?);
         }
@@ -197,16 +229,24 @@ impl Subject {
         let mut answer = [0; 128];
         let (verdict, len) = sys::test_run(self.program.as_fd(), &syn(client, server), &mut answer)
             .map_err(failed("run the program"))?;
-        let refused = || SelfTestError::NotAnswered { server, verdict };
         if verdict != XDP_TX {
-            return Err(refused());
+            let why = self.why();
+            return Err(SelfTestError::NotAnswered {
+                server,
+                verdict,
+                why,
+            });
         }
         let at = ETHERNET + ip_len(server) + 4;
         let cookie = answer
             .get(..len)
             .and_then(|answer| answer.get(at..)?.first_chunk())
             .map(|bytes| u32::from_be_bytes(*bytes))
-            .ok_or_else(refused)?;
+            .ok_or(SelfTestError::NotAnswered {
+                server,
+                verdict,
+                why: "the answer is too short",
+            })?;
         acknowledge(client, server, cookie).map_err(failed("send the ACK (CAP_NET_RAW)"))?;
         if accepts(&listener, client).map_err(failed("accept"))? {
             Ok(())
