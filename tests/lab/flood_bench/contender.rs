@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use sensor_ebpf::abi::Method;
 use sensor_tests::Host;
-use sensor_tests::flood::{Armed, Defence, Filter, GuardReport, GuardSpec, Guarded};
+use sensor_tests::flood::{Armed, Defence, FILTER_RATE, Filter, GuardReport, GuardSpec, Guarded};
 
 /// Whoever stands between the flood and the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,11 @@ impl Contender {
             Self::Guard(method, cookies) => {
                 let network = &host.namespace;
                 network.set_sysctl("net/ipv4/tcp_syncookies", cookies)?;
-                let spec = GuardSpec::new(method, [target]);
+                let mut spec = GuardSpec::new(method, [target]);
+                if method == Method::Rate {
+                    // No source of this flood comes twice: what helps is the limit of all.
+                    spec.syn_per_second = FILTER_RATE;
+                }
                 Guarded::start(host, spec).map(InPlace::Guard)
             }
         }

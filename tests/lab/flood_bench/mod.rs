@@ -228,6 +228,6 @@ fn conditions(options: &Options) -> Vec<String> {
              served means within {PATIENCE:?} and without a wrong byte",
             options.clients, options.seconds
         ),
-        format!("nftables limit: {FILTER_RATE} SYN/s pass, whoever sent them"),
+        format!("nftables limit; guard, rate: {FILTER_RATE} SYN/s pass, whoever sent them"),
     ]
 }
