@@ -98,7 +98,7 @@ pub const DROP_REASONS: [&str; 9] = [
 ];
 
 /// Per CPU, generation, device and direction. The terms of the law of accounting:
-/// `runs = Σ flow entries' packets + Σ overflow + non_ip + Σ unparsed + suppressed`.
+/// `runs = Σ flow entries' packets + Σ overflow + non_ip + Σ unparsed + Σ suppressed`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -113,8 +113,9 @@ pub struct Totals {
     pub non_ip_bytes: u64,
     /// Packets that guard or lists keep out of the flow table: all that they drop or answer, and
     /// bare SYNs that pass to a destination under attack.
-    pub suppressed: u64,
-    pub suppressed_bytes: u64,
+    /// By [`ProtocolClass`].
+    pub suppressed: [u64; 6],
+    pub suppressed_bytes: [u64; 6],
     /// TCP segments with SYN and without ACK.
     pub syn: u64,
     /// Samples written to a ring.

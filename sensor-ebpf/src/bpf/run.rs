@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use sensor_ebpf::{
     abi::{
-        DEVICES_SIZE, Direction, DropReason, FlowEntry, FlowKey, Settings, Totals, UnparsedReason,
-        totals_index,
+        DEVICES_SIZE, Direction, DropReason, FlowEntry, FlowKey, ProtocolClass, Settings, Totals,
+        UnparsedReason, totals_index,
     },
     parse::{Headers, Unkeyed},
 };
@@ -105,7 +105,7 @@ impl Run {
         if let Some(hint) = hint
             && let Some(reason) = lists::blocked_address(self, key, hint)
         {
-            return self.refuse(reason);
+            return self.refuse(key, reason);
         }
         let place = Place::of(self.epoch, key);
         let mut entry = place.lookup(key);
@@ -115,7 +115,7 @@ impl Run {
         {
             match lists::judge(self, key, hint) {
                 lists::Verdict::Pass { lasting, .. } => passed = if lasting { lists } else { 0 },
-                lists::Verdict::Block(reason) => return self.refuse(reason),
+                lists::Verdict::Block(reason) => return self.refuse(key, reason),
             }
             if let Some(entry) = entry {
                 count::set_state(entry, count::state(entry).after_lists(passed));
@@ -126,7 +126,7 @@ impl Run {
             if let Some(frame) = received {
                 segment = guard::segment(self, key, &headers, frame);
                 if segment == Segment::Drop {
-                    return self.refuse(DropReason::OutOfState);
+                    return self.refuse(key, DropReason::OutOfState);
                 }
             }
             entry = self.first_touch(&place, key, passed);
@@ -167,11 +167,22 @@ impl Run {
 
     /// Drops the packet and keeps it out of the flow table.
     #[inline(always)]
-    pub(super) fn refuse(&mut self, reason: DropReason) -> Outcome {
-        self.totals.suppressed += self.packets;
-        self.totals.suppressed_bytes += self.bytes;
+    pub(super) fn refuse(&mut self, key: &FlowKey, reason: DropReason) -> Outcome {
+        self.suppress(ProtocolClass::of(key.protocol));
         self.dropped(reason);
         Outcome::Drop
+    }
+
+    /// Books the packet as one that is kept out of the flow table.
+    #[inline(always)]
+    pub(super) fn suppress(&mut self, class: ProtocolClass) {
+        let class = class as usize;
+        if let Some(packets) = self.totals.suppressed.get_mut(class)
+            && let Some(bytes) = self.totals.suppressed_bytes.get_mut(class)
+        {
+            *packets += self.packets;
+            *bytes += self.bytes;
+        }
     }
 
     /// Counts a packet that the program drops.

@@ -204,6 +204,7 @@ const fn timestamp(now_ns: u64, options: u32) -> u32 {
     }
 }
 
+#[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
 impl TcpHeader {
     /// The header's length in bytes.
     #[must_use]

@@ -44,6 +44,7 @@ impl Filter {
         let hash = hash::syn(&self.seed, key, sequence);
         let place = Place::of(hash, self.blocks.len() as u32 - 1, now_ns, SYN_TICK);
         let block = &raw mut self.blocks[place.block as usize];
+        // SAFETY: a live block, which nobody else has.
         unsafe { place.meet(block, syn_ticks(limits.0), syn_ticks(limits.1) + 1) }
     }
 }
@@ -140,6 +141,7 @@ fn a_client_is_known_until_it_is_silent_for_too_long() {
     let block = &raw mut block;
     let place = |seconds: u64| Place::of(0x1234_5678_9abc_def0, 0, seconds * SECOND, CLIENT_TICK);
     let max = client_ticks(300);
+    // SAFETY: a live block, which nobody else has.
     unsafe {
         assert!(!place(10_000).refresh(block, max));
         place(10_000).insert(block);
@@ -154,6 +156,7 @@ fn the_newest_take_the_place_of_the_oldest() {
     let mut block = FilterBlock::default();
     let block = &raw mut block;
     let place = |number: u64| Place::of(number << 13 << 12, 0, SECOND, CLIENT_TICK);
+    // SAFETY: a live block, which nobody else has.
     unsafe {
         for number in 1..=20 {
             place(number).insert(block);

@@ -97,7 +97,6 @@ impl Slot {
 }
 
 /// Slots of all IPv6 addresses: for prefixes that cover most of them.
-#[must_use]
 pub fn all_v6() -> impl Iterator<Item = Slot> {
     (V4_SLOTS..FIRST_PORT).map(Slot)
 }

@@ -4,13 +4,13 @@ use sensor_ebpf::abi::{FlowEntry, ProtocolClass, Totals};
 
 use super::FlowSums;
 
-/// `|runs - (Σ flows + Σ overflow + non-IP + Σ unparsed + suppressed)|` in packets.
+/// `|runs - (Σ flows + Σ overflow + non-IP + Σ unparsed + Σ suppressed)|` in packets.
 pub(super) fn difference(totals: &Totals, flows: &FlowSums) -> u64 {
     let booked = flows.packets.iter().sum::<u64>()
         + totals.overflow.iter().sum::<u64>()
         + totals.non_ip
         + totals.unparsed.iter().sum::<u64>()
-        + totals.suppressed;
+        + totals.suppressed.iter().sum::<u64>();
     totals.runs.abs_diff(booked)
 }
 
@@ -54,8 +54,6 @@ pub(super) fn sum(cpus: &[Totals]) -> Totals {
             (&mut sum.bytes, bytes),
             (&mut sum.non_ip, non_ip),
             (&mut sum.non_ip_bytes, non_ip_bytes),
-            (&mut sum.suppressed, suppressed),
-            (&mut sum.suppressed_bytes, suppressed_bytes),
             (&mut sum.syn, syn),
             (&mut sum.sampled, sampled),
             (&mut sum.dropped, dropped),
@@ -68,6 +66,8 @@ pub(super) fn sum(cpus: &[Totals]) -> Totals {
             *to += from;
         }
         add_each(&mut sum.sample_lost, sample_lost);
+        add_each(&mut sum.suppressed, suppressed);
+        add_each(&mut sum.suppressed_bytes, suppressed_bytes);
         add_each(&mut sum.overflow, overflow);
         add_each(&mut sum.overflow_bytes, overflow_bytes);
         add_each(&mut sum.unparsed, unparsed);
@@ -94,7 +94,7 @@ mod tests {
         let totals = Totals {
             runs: 100,
             non_ip: 5,
-            suppressed: 7,
+            suppressed: [2, 1, 1, 1, 1, 1],
             overflow: [1, 2, 3, 4, 5, 6],
             unparsed: [1, 1, 1, 1, 1, 1],
             ..Totals::default()

@@ -258,7 +258,7 @@ fn mode_changes_at_run_time() {
         simulation
             .judge
             .configure(policy(&config), simulation.now, &mut |change| {
-                changes.push(change)
+                changes.push(change);
             });
     };
     configure(&mut simulation, Mode::Monitor);

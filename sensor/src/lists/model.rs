@@ -211,13 +211,10 @@ impl Lists {
     /// # Errors
     /// [`ListError`] if the target is not there, or comes from a file.
     pub fn delete(&mut self, list: List, target: Target) -> Result<(), ListError> {
-        let found: Vec<_> = self
+        let (steered, filed): (Vec<_>, Vec<_>) = self
             .of_target(target)
             .filter(|(key, _)| key.list == list)
             .map(|(key, _)| key.clone())
-            .collect();
-        let (steered, filed): (Vec<_>, Vec<_>) = found
-            .into_iter()
             .partition(|key| matches!(key.source, Source::Command | Source::Detector(_)));
         for key in &steered {
             self.remove(key);

@@ -349,10 +349,10 @@ fn by_protocol(
 
 impl Flowed {
     fn packets_of(&self, class: usize) -> u64 {
-        self.packets[class] + self.totals.overflow[class]
+        self.packets[class] + self.totals.overflow[class] + self.totals.suppressed[class]
     }
 
     fn bytes_of(&self, class: usize) -> u64 {
-        self.bytes[class] + self.totals.overflow_bytes[class]
+        self.bytes[class] + self.totals.overflow_bytes[class] + self.totals.suppressed_bytes[class]
     }
 }

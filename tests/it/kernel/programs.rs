@@ -353,9 +353,9 @@ impl Programs {
                 bytes += entry.bytes;
             }
         }
-        packets += totals.non_ip + totals.suppressed;
+        packets += totals.non_ip + totals.suppressed.iter().sum::<u64>();
         packets += totals.overflow.iter().chain(&totals.unparsed).sum::<u64>();
-        bytes += totals.non_ip_bytes + totals.suppressed_bytes;
+        bytes += totals.non_ip_bytes + totals.suppressed_bytes.iter().sum::<u64>();
         bytes += totals
             .overflow_bytes
             .iter()

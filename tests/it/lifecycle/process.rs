@@ -38,10 +38,11 @@ impl Scene {
         scene
     }
 
-    /// Writes the configuration for flow tables of that size.
+    /// Writes the configuration for flow tables of that size. Without the guard, since bare SYNs
+    /// to a destination that it watches make no flow entry, and so no event.
     fn configure(&self, capacity: u32) {
         let text = format!(
-            "[pin]\nenabled = true\npath = \"{}\"\n[flows]\ncapacity = {capacity}\n[stats]\n\
+            "[guard]\nmode = \"off\"\n[pin]\nenabled = true\npath = \"{}\"\n[flows]\ncapacity = {capacity}\n[stats]\n\
              interval_seconds = 0\n",
             self.file_system.folder().display()
         );

@@ -53,7 +53,8 @@ fn table(harm: &[Harm]) -> String {
          | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         .to_owned();
     for row in harm {
-        let millis = |value: Option<f64>| value.map_or("-".to_owned(), |ms| format!("{ms:.2}"));
+        let millis =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,

@@ -17,7 +17,7 @@ use aya_ebpf::{
 use sensor_ebpf::{
     abi::{
         Destination, DestinationCounters, DestinationKey, DropReason, FlowKey, GuardMode,
-        GuardSettings, Method, mode,
+        GuardSettings, Method, ProtocolClass, mode,
     },
     parse::Headers,
 };
@@ -114,7 +114,7 @@ pub(super) fn syn(
     };
     if let lists::Verdict::Block(reason) = lists {
         run.totals.syn += run.packets;
-        run.refuse(reason);
+        run.refuse(&subject.key, reason);
         return Some(XDP_DROP);
     }
     let counters = counters_of(destination)?;
@@ -194,8 +194,7 @@ fn has_lapsed(case: &Case<'_>) -> bool {
 fn execute(run: &mut Run, case: &mut Case<'_>, verdict: Verdict) -> u32 {
     let packets = run.packets;
     run.totals.syn += packets;
-    run.totals.suppressed += packets;
-    run.totals.suppressed_bytes += run.bytes;
+    run.suppress(ProtocolClass::Tcp);
     match verdict {
         Verdict::Answer if !case.only_watch => {
             case.counters.cookies += packets;

@@ -91,7 +91,7 @@ fn a_syn_to_a_listener_is_answered_by_a_cookie() -> Result<()> {
                 transmitted: 2,
                 transmitted_bytes: 2 * frame.len() as u64,
                 syncookies: 2,
-                suppressed: 2,
+                suppressed: [2, 0, 0, 0, 0, 0],
                 syn: 2,
                 ..totals
             };
