@@ -31,6 +31,15 @@ struct Bytes<const N: usize>([u8; N]);
 // SAFETY: any bit pattern is a value, and N is a multiple of the alignment.
 unsafe impl<const N: usize> Pod for Bytes<N> {}
 
+/// Name, the program behind a varying one or by itself, with lists, source, verdict.
+type Case = (
+    &'static str,
+    Option<&'static str>,
+    bool,
+    [u8; 4],
+    Option<u32>,
+);
+
 /// Adds the rows of the lists.
 pub(super) fn measure(object: &[u8], bench: &mut Ebpf, figures: &mut Figures) -> Result<()> {
     let without = counting(object)?;
@@ -39,8 +48,7 @@ pub(super) fn measure(object: &[u8], bench: &mut Ebpf, figures: &mut Figures) ->
     let without = super::program(&without, program::XDP)?;
     let with = super::program(&with, program::XDP)?;
     let targets = [without.fd()?.try_clone()?, with.fd()?.try_clone()?];
-    // Name, the program behind a varying one or by itself, with lists, source, verdict.
-    let rows: [(&str, Option<&str>, bool, [u8; 4], Option<u32>); 6] = [
+    let rows: [Case; 6] = [
         (
             "established flow, no lists",
             None,

@@ -248,7 +248,7 @@ impl Programs {
     /// All flows of a generation, and what earlier ones have left in the spill table.
     pub(super) fn flows(&self, epoch: u64) -> Result<Vec<(FlowKey, FlowEntry)>> {
         let mut flows = self.flows_in_sets(epoch)?;
-        for item in self.table::<Bytes<64>>(spill(epoch))?.iter() {
+        for item in &self.table::<Bytes<64>>(spill(epoch))? {
             let (key, entry) = item?;
             flows.push((key.read(), entry.read()));
         }

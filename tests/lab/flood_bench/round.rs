@@ -2,7 +2,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sensor_tests::flood::{Cpu, Crowd, ListenOptions, Listener, Outcome, Service, bind_queue};
+use sensor_tests::flood::{
+    Clients, Cpu, Crowd, ListenOptions, Listener, Outcome, Service, bind_queue,
+};
 use sensor_tests::{Generator, Lab, LabOptions, Sources, StreamSpec};
 
 use super::contender::Contender;
@@ -97,7 +99,7 @@ impl Round {
         });
         std::thread::sleep(self.length);
         // Those on their way still meet the flood.
-        let outcome = clients.map_or_else(|| Ok(Outcome::default()), |clients| clients.stop())?;
+        let outcome = clients.map_or_else(|| Ok(Outcome::default()), Clients::stop)?;
         let (window, elapsed) = (lab.server.counters()?.since(before), start.elapsed());
         let sent = generator.stop()?;
         let busy = sent.busy + QUEUE.softirq_time()?.saturating_sub(softirq);
