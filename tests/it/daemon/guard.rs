@@ -88,16 +88,13 @@ fn a_flood_is_met_told_and_over() {
     flood.stop().expect("the flood ends");
     let over = alert(&sensor, "SENSOR SYN flood over");
     assert_eq!(over["sensor"]["guard"]["state"], "normal", "{over}");
-    let counted = &over["sensor"]["guard"]["counted"];
-    // By whichever method: the self-test of cookies may end later than a short flood.
-    let taken: u64 = ["first_dropped", "cookies"]
-        .into_iter()
-        .filter_map(|name| counted[name].as_u64())
+    // By whichever method: the self-test of cookies may end later than a short flood. On a busy
+    // machine the flood falters, and is over more than once.
+    let taken: f64 = ["action=\"drop\"", "action=\"tx\""]
+        .map(|action| sum(&sensor, "sensor_xdp_packets_total", &[action]))
+        .iter()
         .sum();
-    assert!(
-        taken > 0 && counted["syn"].as_u64() >= Some(taken),
-        "{over}"
-    );
+    assert!(taken > 0.0, "{over}");
     assert_eq!(sum(&sensor, "sensor_accounting_error_packets", &[]), 0.0);
     assert_eq!(sum(&sensor, "sensor_syn_guard_errors_total", &[]), 0.0);
 }
