@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
-use sensor_ebpf::abi::{DestinationCounters, DestinationKey, Method};
+use sensor_ebpf::abi::{Destination, DestinationCounters, DestinationKey, Method};
 
 use super::{
-    Change, Mode, Obstacle, Policy, Rates, State, Turn,
+    Mode, Obstacle, Policy, Rates, State, Turn,
     policy::Rule,
     window::{Window, sum},
 };
@@ -107,7 +107,7 @@ impl Judge {
     }
 
     /// Puts new thresholds into force.
-    pub fn configure(&mut self, policy: Policy, now: u64, out: &mut dyn FnMut(Change)) {
+    pub fn configure(&mut self, policy: Policy, now: u64, out: &mut dyn FnMut(Turn)) {
         self.policy = policy;
         let keys: Vec<_> = self.watched.keys().copied().collect();
         for key in keys {
@@ -125,7 +125,7 @@ impl Judge {
 
     /// Begins to watch a destination that gets many SYNs. False if it is not watched: there is no
     /// room for it, or it is to be left alone.
-    pub fn suspect(&mut self, key: DestinationKey, now: u64, out: &mut dyn FnMut(Change)) -> bool {
+    pub fn suspect(&mut self, key: DestinationKey, now: u64, out: &mut dyn FnMut(Turn)) -> bool {
         if self.watched.contains_key(&key) {
             return true;
         }
@@ -151,7 +151,6 @@ impl Judge {
             armed: Trip::default(),
             heard: now,
         };
-        out(watched.put(&key));
         self.watched.insert(key, watched);
         true
     }
@@ -163,12 +162,10 @@ impl Judge {
         key: DestinationKey,
         method: Method,
         now: u64,
-        out: &mut dyn FnMut(Change),
+        out: &mut dyn FnMut(Turn),
     ) {
-        let mut changes = Vec::new();
-        let is_watched = self.suspect(key, now, &mut |change| changes.push(change));
-        let Some(watched) = self.watched.get_mut(&key).filter(|_| is_watched) else {
-            out(Change::Remove(key));
+        self.suspect(key, now, out);
+        let Some(watched) = self.watched.get_mut(&key) else {
             return;
         };
         let on = method != Method::Watch;
@@ -177,7 +174,6 @@ impl Judge {
         // A cookie may not serve any more; everything else stays what it was.
         let again = method == Method::Cookie && self.policy.obstacle.is_some();
         watched.settle(&key, &self.policy, &mut self.stats, now, again, out);
-        out(watched.put(&key));
     }
 
     /// Takes a destination's counters, as they are at `now`.
@@ -186,7 +182,7 @@ impl Judge {
         key: &DestinationKey,
         now: u64,
         counters: &DestinationCounters,
-        out: &mut dyn FnMut(Change),
+        out: &mut dyn FnMut(Turn),
     ) {
         let Some(watched) = self.watched.get_mut(key) else {
             return;
@@ -222,13 +218,6 @@ impl Judge {
         }
     }
 
-    /// The kernel has lost a destination: it is told again.
-    pub fn put_again(&self, key: &DestinationKey, out: &mut dyn FnMut(Change)) {
-        if let Some(watched) = self.watched.get(key) {
-            out(watched.put(key));
-        }
-    }
-
     /// What was counted of all destinations since the start, forgotten ones included.
     #[must_use]
     pub const fn counted(&self) -> &DestinationCounters {
@@ -238,6 +227,14 @@ impl Judge {
     /// The destinations with what is known of them, in no particular order.
     pub fn watched(&self) -> impl Iterator<Item = (&DestinationKey, &Watched)> {
         self.watched.iter()
+    }
+
+    /// What the kernel should hold, all of it, in no particular order. The slots are not the
+    /// judge's to give.
+    pub fn wanted(&self) -> impl Iterator<Item = (DestinationKey, Destination)> {
+        self.watched
+            .iter()
+            .map(|(key, watched)| (*key, watched.destination()))
     }
 
     /// How many destinations are watched.
@@ -269,7 +266,7 @@ impl Judge {
 
     /// Makes room by forgetting the destination that matters least, if one does not matter: one in
     /// the normal state that has had a whole window, with fewer SYNs than a flood is told from.
-    fn displace(&mut self, now: u64, out: &mut dyn FnMut(Change)) -> bool {
+    fn displace(&mut self, now: u64, out: &mut dyn FnMut(Turn)) -> bool {
         let floor = self.policy.alert_rate;
         let least = self
             .watched
@@ -286,18 +283,17 @@ impl Judge {
         true
     }
 
-    fn forget(&mut self, key: &DestinationKey, now: u64, out: &mut dyn FnMut(Change)) {
+    fn forget(&mut self, key: &DestinationKey, now: u64, out: &mut dyn FnMut(Turn)) {
         let Some(mut watched) = self.watched.remove(key) else {
             return;
         };
         watched.turn(key, State::Normal, Method::Watch, &mut self.stats, now, out);
-        out(Change::Remove(*key));
     }
 }
 
 impl Watched {
     /// Brings state and method in line with the switches, and tells of it. `again`: the method may
-    /// change although the destination is armed already, or its limits have changed.
+    /// change although the destination is armed already.
     fn settle(
         &mut self,
         key: &DestinationKey,
@@ -305,7 +301,7 @@ impl Watched {
         stats: &mut Stats,
         now: u64,
         again: bool,
-        out: &mut dyn FnMut(Change),
+        out: &mut dyn FnMut(Turn),
     ) {
         let method = match (self.armed.on, self.method) {
             (false, _) => {
@@ -324,11 +320,7 @@ impl Watched {
             (false, false) => State::Normal,
             _ => State::Alert,
         };
-        let is_put = method != self.method || again;
         self.turn(key, state, method, stats, now, out);
-        if is_put {
-            out(self.put(key));
-        }
     }
 
     /// Enters a state, if it is another one.
@@ -339,13 +331,13 @@ impl Watched {
         method: Method,
         stats: &mut Stats,
         now: u64,
-        out: &mut dyn FnMut(Change),
+        out: &mut dyn FnMut(Turn),
     ) {
         let former = std::mem::replace(&mut self.method, method);
         if state == self.state {
             return;
         }
-        out(Change::Turned(Turn {
+        out(Turn {
             key: *key,
             from: self.state,
             to: state,
@@ -360,7 +352,7 @@ impl Watched {
             since: self.since,
             rates: self.rates,
             did: self.did,
-        }));
+        });
         stats.turns[state as usize] += 1;
         self.before = self.total();
         self.did = DestinationCounters::default();
@@ -368,11 +360,13 @@ impl Watched {
         self.since = now;
     }
 
-    const fn put(&self, key: &DestinationKey) -> Change {
-        Change::Put {
-            key: *key,
-            method: self.method,
+    /// What the kernel should do for it.
+    const fn destination(&self) -> Destination {
+        Destination {
+            slot: 0,
+            method: self.method as u32,
             syn_per_second: self.rule.syn_per_second,
+            flags: 0,
         }
     }
 }

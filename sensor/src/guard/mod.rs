@@ -1,10 +1,11 @@
 //! The SYN-flood guard's judgement, as sans-IO as the engine: the kernel's counters and the time
-//! go in, changes come out.
+//! go in, changes of state come out, and what the kernel should do.
 //!
 //! The kernel names destinations that suddenly get many SYNs, and counts what comes to those that
 //! it is told to watch. [`Judge`] decides which of them are flooded: by the rate of SYNs **and** by
 //! how few of them become connections, over at least a second, so that no crowd of real clients is
-//! taken for an attack. What the changes say, the live loop writes into the kernel's maps; the
+//! taken for an attack. [`Judge::wanted`] says what the kernel should hold at any time, and [`steps`]
+//! what is missing: the live loop takes them, and takes them again where the kernel refuses. The
 //! kernel alone defends.
 //!
 //! There are two thresholds. A flood that `[detect.syn_flood]` speaks of is told ([`State::Alert`]);
@@ -15,6 +16,7 @@
 mod config;
 mod event;
 mod judge;
+mod plan;
 mod policy;
 mod window;
 
@@ -25,6 +27,7 @@ use sensor_ebpf::abi::{DestinationCounters, DestinationKey, Method};
 pub use config::{GuardConfig, MethodChoice, Mode, Override};
 pub use event::event;
 pub use judge::{Judge, Stats, Watched};
+pub use plan::{Step, steps};
 pub use policy::Policy;
 pub use window::Rates;
 
@@ -96,22 +99,6 @@ impl Obstacle {
             Self::Mirror => "a mirror port answers nothing",
         }
     }
-}
-
-/// What the kernel has to be told, and what everybody should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Count what comes to the destination, and treat it by the method.
-    Put {
-        key: DestinationKey,
-        method: Method,
-        /// SYNs per second that pass at most, by the method "rate"; 0 for no limit.
-        syn_per_second: u32,
-    },
-    /// Forget the destination.
-    Remove(DestinationKey),
-    /// The state has changed.
-    Turned(Turn),
 }
 
 /// One change of state.

@@ -225,13 +225,14 @@ impl DataPlane {
         key: DestinationKey,
         destination: Destination,
     ) -> Result<u32, PlaneError> {
-        let slot = self
-            .loaded
+        let guard = &self.loaded.guard;
+        let count = guard.destinations.len() + usize::from(guard.find(&key).is_none());
+        // Before it is there: the programs look for none as long as there is none.
+        self.expect_destinations(count)?;
+        self.loaded
             .guard
             .put(key, destination)
-            .map_err(failed("guarded destinations"))?;
-        self.destinations_changed()?;
-        Ok(slot)
+            .map_err(failed("guarded destinations"))
     }
 
     /// Forgets a destination. Returns whether it was watched.
@@ -244,7 +245,7 @@ impl DataPlane {
             .guard
             .remove(key)
             .map_err(failed("guarded destinations"))?;
-        self.destinations_changed()?;
+        self.expect_destinations(self.loaded.guard.destinations.len())?;
         Ok(removed)
     }
 
@@ -282,11 +283,25 @@ impl DataPlane {
             .map_err(failed("heartbeat"))
     }
 
-    fn destinations_changed(&mut self) -> Result<(), PlaneError> {
-        let count = self.loaded.guard.destinations.len() as u32;
-        if self.settings.destinations != count {
+    /// The [`GuardMode`] that was asked for last; by the process before, where a data plane was
+    /// taken over and this process has not asked yet.
+    #[must_use]
+    pub const fn guard_mode(&self) -> u32 {
+        self.settings.guard
+    }
+
+    /// Tells the programs how many destinations there are. One that they look for in vain costs
+    /// them time, and nothing else.
+    fn expect_destinations(&mut self, count: usize) -> Result<(), PlaneError> {
+        let before = self.settings.destinations;
+        let count = count as u32;
+        if before != count {
             self.settings.destinations = count;
-            self.settings_changed().map_err(failed("settings"))?;
+            if let Err(error) = self.settings_changed() {
+                // Not in force: the next change tries again.
+                self.settings.destinations = before;
+                return Err(failed("settings")(error));
+            }
         }
         Ok(())
     }

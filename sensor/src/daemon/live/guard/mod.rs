@@ -1,0 +1,329 @@
+//! The SYN-flood guard in the live loop: carries the kernel's counters to the judge, and what it
+//! decides into the kernel.
+
+mod complaints;
+mod kernel;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::time::{Duration, Instant};
+
+use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, MAX_DESTINATIONS, Method};
+
+use self::{
+    complaints::{Complaints, Subject},
+    kernel::Kernel,
+    trial::Trial,
+};
+use super::Live;
+use crate::{
+    bpf::{DataPlane, PlaneError, TcpSettings},
+    config::Config,
+    guard::{self, Judge, Mode, Obstacle, Policy, Step, Turn, method_name, steps},
+    metrics,
+    source::live::monotonic_ns,
+};
+
+/// Suspects and counters are looked at so often.
+const POLL: Duration = Duration::from_millis(200);
+
+/// The judge, and what it needs to know of the system.
+pub(in crate::daemon) struct Guard {
+    judge: Judge,
+    mode: Mode,
+    /// Why no cookies are sent here.
+    obstacle: Option<Obstacle>,
+    trial: Trial,
+    polled: Instant,
+    /// The kernel has not taken the settings.
+    is_due: bool,
+    complaints: Complaints,
+}
+
+impl Guard {
+    /// Puts the configured guard into force, before anything is attached.
+    pub(super) fn start(plane: &mut DataPlane, config: &Config) -> Result<Self, PlaneError> {
+        let was_mitigating = plane.guard_mode() == GuardMode::Mitigate as u32;
+        Self::resume(plane, config, was_mitigating)
+    }
+
+    /// Goes on with what an earlier process has left under defence, if the data plane was pinned.
+    fn resume(
+        kernel: &mut impl Kernel,
+        config: &Config,
+        was_mitigating: bool,
+    ) -> Result<Self, PlaneError> {
+        let held = kernel.held().to_vec();
+        let has_cookies = held.iter().any(|(_, one)| method_of(one) == Method::Cookie);
+        let policy = Policy::new(&config.guard, &config.detect.syn_flood, None);
+        let mut guard = Self {
+            judge: Judge::new(policy, MAX_DESTINATIONS),
+            mode: config.guard.mode,
+            obstacle: None,
+            trial: Trial::new(was_mitigating && has_cookies),
+            polled: Instant::now(),
+            is_due: false,
+            complaints: Complaints::default(),
+        };
+        guard.put_into_force(kernel, config, &mut |_| {})?;
+        for (key, destination) in held {
+            let method = method_of(&destination);
+            let tell = &mut |turn| log(guard.mode, &turn);
+            guard.judge.resume(key, method, monotonic_ns(), tell);
+        }
+        guard.reconcile(kernel);
+        Ok(guard)
+    }
+
+    /// Puts a configuration into force. If the kernel refuses it, [`Guard::poll`] tries again with
+    /// the one that is in force by then.
+    pub(super) fn configure(
+        &mut self,
+        kernel: &mut impl Kernel,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) -> Result<(), PlaneError> {
+        let result = self.put_into_force(kernel, config, tell);
+        self.is_due = result.is_err();
+        self.reconcile(kernel);
+        result
+    }
+
+    fn put_into_force(
+        &mut self,
+        kernel: &mut impl Kernel,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) -> Result<(), PlaneError> {
+        self.mode = config.guard.mode;
+        self.look_for_obstacles(config);
+        let policy = Policy::new(&config.guard, &config.detect.syn_flood, self.obstacle);
+        let settings = config.guard.settings(policy.suspect_per_window());
+        let now = monotonic_ns();
+        let beaten = kernel.heartbeat(now);
+        let taken = kernel.configure(&settings, self.mode.into());
+        let tell = &mut telling(self.mode, tell);
+        self.judge.configure(policy, now, tell);
+        beaten.and(taken)
+    }
+
+    /// Looks at the suspects and counters, and judges, if it is time to. Whatever the kernel
+    /// refuses is tried again at the next poll.
+    pub(super) fn poll(
+        &mut self,
+        kernel: &mut impl Kernel,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) {
+        if self.polled.elapsed() < POLL {
+            return;
+        }
+        self.polled = Instant::now();
+        self.judge_now(kernel, config, tell);
+    }
+
+    fn judge_now(
+        &mut self,
+        kernel: &mut impl Kernel,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) {
+        self.complaints.turn();
+        if self.trial.has_ended() || self.is_due {
+            let result = self.configure(kernel, config, tell);
+            self.complaints.check(Subject::Settings, result);
+        }
+        if self.mode != Mode::Off {
+            self.take_suspects(kernel, tell);
+            // What is new has to be there before it is observed.
+            self.reconcile(kernel);
+            self.observe(kernel, tell);
+        }
+        self.reconcile(kernel);
+    }
+
+    /// Begins to watch a destination that others have found flooded. False if it is not watched.
+    pub(super) fn take(&mut self, kernel: &mut impl Kernel, address: [u8; 16], port: u16) -> bool {
+        let key = DestinationKey {
+            address,
+            port,
+            ..DestinationKey::default()
+        };
+        // What it displaces was in the normal state: there is nothing to tell.
+        let is_watched = self.judge.suspect(key, monotonic_ns(), &mut |_| {});
+        self.reconcile(kernel);
+        is_watched
+    }
+
+    /// What metrics show.
+    pub(super) fn snapshot(&self) -> metrics::Guard {
+        metrics::Guard {
+            mode: self.mode.as_str(),
+            states: self.judge.states(),
+            counted: *self.judge.counted(),
+            stats: *self.judge.stats(),
+            errors: self.complaints.count(),
+        }
+    }
+
+    pub(in crate::daemon) const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(in crate::daemon) const fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle
+    }
+
+    pub(in crate::daemon) const fn judge_state(&self) -> &Judge {
+        &self.judge
+    }
+
+    fn take_suspects(&mut self, kernel: &mut impl Kernel, tell: &mut dyn FnMut(&Turn)) {
+        let now = monotonic_ns();
+        let tell = &mut telling(self.mode, tell);
+        match kernel.suspects() {
+            Ok(suspects) => {
+                for key in suspects {
+                    self.judge.suspect(key, now, tell);
+                }
+            }
+            Err(error) => self.complaints.add(Subject::Suspects, None, &error),
+        }
+    }
+
+    /// Shows the judge all counters, and the kernel that it has judged: unless it could not, as no
+    /// counters were to be had.
+    fn observe(&mut self, kernel: &mut impl Kernel, tell: &mut dyn FnMut(&Turn)) {
+        let now = monotonic_ns();
+        let tell = &mut telling(self.mode, tell);
+        let keys: Vec<_> = self.judge.watched().map(|(key, _)| *key).collect();
+        let (mut seen, mut unseen) = (0_usize, 0_usize);
+        for key in keys {
+            match kernel.counters(&key) {
+                Ok(Some(counters)) => {
+                    seen += 1;
+                    self.judge.observe(&key, now, &counters, tell);
+                }
+                // The kernel refused it when it was new, and does nothing for it.
+                Ok(None) => {}
+                Err(error) => {
+                    unseen += 1;
+                    self.complaints.add(Subject::Counters(key), None, &error);
+                }
+            }
+        }
+        if seen > 0 || unseen == 0 {
+            self.complaints
+                .check(Subject::Heartbeat, kernel.heartbeat(now));
+        }
+    }
+
+    /// Brings the kernel in line with the judge, as far as it lets itself be brought.
+    fn reconcile(&mut self, kernel: &mut impl Kernel) {
+        for step in steps(self.judge.wanted(), kernel.held()) {
+            let done = match step {
+                Step::Put(key, destination) => kernel.put(key, destination),
+                Step::Remove(key) => kernel.remove(&key),
+            };
+            if let Err(error) = done {
+                let subject = Subject::Destination(*step.key());
+                self.complaints.add(subject, Some(step), &error);
+            }
+        }
+    }
+
+    fn look_for_obstacles(&mut self, config: &Config) {
+        let former = self.obstacle;
+        self.obstacle = if config.tap {
+            Some(Obstacle::Mirror)
+        } else if TcpSettings::read().syncookies == 0 {
+            Some(Obstacle::SyncookiesOff)
+        } else if self.mode == Mode::Mitigate && config.guard.may_send_cookies() {
+            self.trial.begin();
+            self.trial.obstacle()
+        } else {
+            None
+        };
+        if self.mode == Mode::Mitigate
+            && let Some(obstacle) = self.obstacle
+            && former != self.obstacle
+            && obstacle != Obstacle::Untested
+        {
+            tracing::warn!(
+                "No SYN cookies: {}. Floods are met by retransmission",
+                obstacle.explained()
+            );
+        }
+    }
+}
+
+/// Writes turns to the log, too.
+fn telling(mode: Mode, tell: &mut dyn FnMut(&Turn)) -> impl FnMut(Turn) {
+    move |turn| {
+        log(mode, &turn);
+        tell(&turn);
+    }
+}
+
+fn log(mode: Mode, turn: &Turn) {
+    let destination =
+        std::net::SocketAddr::new(guard::address_of(&turn.key), turn.key.port).to_string();
+    let (mode, method) = (mode.as_str(), method_name(turn.method));
+    let (state, syns) = (turn.to.as_str(), turn.rates.syn);
+    if turn.to == guard::State::Normal {
+        tracing::info!(destination, "SYN flood over");
+    } else {
+        tracing::warn!(
+            destination,
+            mode,
+            state,
+            method,
+            syns_per_second = syns,
+            completed_percent = turn.rates.completed_percent,
+            "SYN flood"
+        );
+    }
+}
+
+/// How a destination is defended in the kernel.
+fn method_of(destination: &Destination) -> Method {
+    let methods = [Method::Cookie, Method::Retransmission, Method::Rate];
+    methods
+        .into_iter()
+        .find(|method| *method as u32 == destination.method)
+        .unwrap_or_default()
+}
+
+impl Live {
+    /// Judges the destinations of SYNs, and tells of changes.
+    pub(super) fn guard_destinations(&mut self) {
+        let mut turns = Vec::new();
+        self.guard
+            .poll(&mut self.plane, &self.config, &mut |turn| turns.push(*turn));
+        self.tell_turns(&turns);
+    }
+
+    pub(super) fn configure_guard(&mut self, config: &Config) -> Result<(), PlaneError> {
+        let mut turns = Vec::new();
+        let result = self
+            .guard
+            .configure(&mut self.plane, config, &mut |turn| turns.push(*turn));
+        self.tell_turns(&turns);
+        result
+    }
+
+    fn tell_turns(&mut self, turns: &[Turn]) {
+        for turn in turns {
+            let at = self.clock.wall(turn.at);
+            let flood = &self.config.detect.syn_flood;
+            let mut event = guard::event(turn, self.guard.mode, flood, at);
+            // A destination belongs to no device; where there is but one, it came by that.
+            event.in_iface = match self.interfaces.len() {
+                1 => self.interfaces.values().next().cloned(),
+                _ => None,
+            };
+            self.taker.take(event);
+        }
+    }
+}
