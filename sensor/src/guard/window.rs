@@ -11,7 +11,7 @@ const WINDOW: u64 = SECOND;
 pub struct Rates {
     /// SYNs per second.
     pub syn: u64,
-    /// Real clients among them, as a percentage: see [`Window::real`].
+    /// Completed handshakes, as a percentage of those that were begun: see [`Window::begun`].
     pub completed_percent: u64,
     /// SYNs without a listener, as a percentage.
     pub(super) no_listener_percent: u64,
@@ -75,7 +75,7 @@ impl Window {
         let syns = self.sums.syn;
         let rates = Rates {
             syn: per_second(syns, elapsed),
-            completed_percent: percent(self.real(), syns),
+            completed_percent: percent(self.sums.completed, self.begun()),
             no_listener_percent: percent(self.sums.cookie_no_listener, syns),
             since: self.since,
         };
@@ -85,13 +85,13 @@ impl Window {
         (new, Some(rates))
     }
 
-    /// SYNs of real clients: handshakes that were completed; and where first SYNs are dropped,
-    /// those that proved themselves by a second one, which the counter of SYNs holds, too.
-    fn real(&self) -> u64 {
+    /// Handshakes that were begun. A SYN whose retransmission was waited for, and came, began the
+    /// same one as that: a crowd of real clients must not look half as real for having been made
+    /// to repeat itself. That it came proves nothing more: an attacker can repeat each SYN, but
+    /// without the answer complete no handshake.
+    fn begun(&self) -> u64 {
         let sums = &self.sums;
-        sums.completed
-            .saturating_add(sums.retransmission_admitted.saturating_mul(2))
-            .saturating_add(sums.known_admitted)
+        sums.syn.saturating_sub(sums.retransmission_admitted)
     }
 }
 
