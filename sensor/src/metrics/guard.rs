@@ -118,7 +118,8 @@ pub(super) const METRICS: &[Metric] = &[
                retransmission_admitted, known_admitted: SYNs that passed because their client \
                had proved itself; lapsed: SYNs that passed because nobody had judged for too \
                long; out_of_state: segments dropped that belong to no connection; would_take: \
-               what monitor mode would have dropped or answered.",
+               what monitor mode would have dropped or answered, at most: of a SYN that a cookie \
+               could answer it does not ask the kernel whether the listener's queue has room.",
         labels: &[Label {
             name: "kind",
             values: Values::OneOf(&DETAILS),
@@ -153,7 +154,8 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "sensor_syn_guard_errors_total",
         kind: Kind::Counter,
-        help: "Times that the kernel refused what the SYN-flood guard asked of it.",
+        help: "Times that the kernel refused what the SYN-flood guard asked of it; each is tried \
+               again.",
         labels: &[],
         read: Some(|snapshot, out| out.add(&[], snapshot.guard.errors)),
     },
