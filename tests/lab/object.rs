@@ -7,6 +7,11 @@ use crate::Namespace;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/lab.bpf.o");
 
+static BENCH: &[u8] = aya::include_bytes_aligned!("../../sensor-ebpf/prebuilt/bench.bpf.o");
+
+/// In the benches' object: counts flows as simply as it can be done exactly, and drops.
+const REFERENCE: &str = "reference_tap";
+
 /// A fresh instance of the lab's own BPF object: programs and maps of its own.
 ///
 /// # Errors
@@ -71,5 +76,18 @@ impl ForeignProgram {
     /// If the device has an XDP program already.
     pub fn drop_all(namespace: &Namespace, device: &str) -> Result<Self> {
         Self::attach(namespace, device, program::DROP)
+    }
+
+    /// One that counts flows in one hash table by two additions, and drops every packet: what
+    /// exact counting costs at least.
+    ///
+    /// # Errors
+    /// If the device has an XDP program already.
+    pub fn count_and_drop(namespace: &Namespace, device: &str) -> Result<Self> {
+        let mut object = EbpfLoader::new()
+            .load(BENCH)
+            .context("cannot load the benches' BPF object")?;
+        attach_xdp(&mut object, REFERENCE, namespace, device)?;
+        Ok(Self { _object: object })
     }
 }

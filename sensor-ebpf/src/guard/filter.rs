@@ -71,6 +71,17 @@ impl Place {
         }
     }
 
+    /// Brings a block from memory, without waiting for it.
+    ///
+    /// # Safety
+    ///
+    /// `block` is one of a filter's.
+    #[inline(always)]
+    pub unsafe fn fetch(block: *const FilterBlock) {
+        // SAFETY: as the caller promises. A volatile read is made although nothing uses it.
+        unsafe { (&raw const (*block).cursor).read_volatile() };
+    }
+
     /// Looks the entry up, of which the age has to be `min` to `max` ticks, and writes it where it
     /// is missing or too old.
     ///

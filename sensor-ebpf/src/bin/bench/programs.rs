@@ -1,7 +1,7 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS,
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
     btf_maps::{HashMap, PerCpuArray, ProgramArray},
     helpers::generated::bpf_ktime_get_coarse_ns,
     macros::{btf_map, xdp},
@@ -54,6 +54,19 @@ pub(crate) fn empty(_: XdpContext) -> u32 {
 /// one coarse clock.
 #[xdp(frags)]
 pub(crate) fn reference(ctx: XdpContext) -> u32 {
+    count(&ctx);
+    XDP_PASS
+}
+
+/// The same, for a mirror port.
+#[xdp(frags)]
+pub(crate) fn reference_tap(ctx: XdpContext) -> u32 {
+    count(&ctx);
+    XDP_DROP
+}
+
+#[inline(always)]
+fn count(ctx: &XdpContext) {
     // SAFETY: nothing moves the packet while it is parsed.
     let packet = unsafe { Pointers::new(ctx.data(), ctx.data_end()) };
     let ifindex = ctx.ingress_ifindex() as u32;
@@ -67,7 +80,7 @@ pub(crate) fn reference(ctx: XdpContext) -> u32 {
     // aligned: the verifier refuses it.
     core::hint::black_box(&mut key);
     if parse::ethernet_into(packet, origin, &mut key).is_err() {
-        return XDP_PASS;
+        return;
     }
     let len = packet.len() as u64;
     // SAFETY: the helper has no preconditions.
@@ -91,14 +104,23 @@ pub(crate) fn reference(ctx: XdpContext) -> u32 {
             0,
         );
     }
+}
+
+/// Gives each packet one of 65,536 source ports, by chance, and goes on with the program under
+/// test. In turn would flatter a table that gives room in the order of arrival: its entries would be
+/// read one after another, which the processor foresees.
+#[xdp(frags)]
+pub(crate) fn vary(ctx: XdpContext) -> u32 {
+    rewrite(&ctx, by_chance);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT.tail_call(&ctx, 0) };
     XDP_PASS
 }
 
-/// Gives each packet another of 65,536 source ports, in a scattered order, and goes on with the
-/// program under test.
+/// [`vary`] in turn: the ports come again in the same scattered order.
 #[xdp(frags)]
-pub(crate) fn vary(ctx: XdpContext) -> u32 {
-    rewrite(&ctx);
+pub(crate) fn vary_in_turn(ctx: XdpContext) -> u32 {
+    rewrite(&ctx, in_turn);
     // SAFETY: the array holds XDP programs.
     unsafe { NEXT.tail_call(&ctx, 0) };
     XDP_PASS
@@ -107,7 +129,16 @@ pub(crate) fn vary(ctx: XdpContext) -> u32 {
 /// [`vary`] for programs without multi-buffer support.
 #[xdp]
 pub(crate) fn vary_linear(ctx: XdpContext) -> u32 {
-    rewrite(&ctx);
+    rewrite(&ctx, by_chance);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT_LINEAR.tail_call(&ctx, 0) };
+    XDP_PASS
+}
+
+/// [`vary_in_turn`] for programs without multi-buffer support.
+#[xdp]
+pub(crate) fn vary_in_turn_linear(ctx: XdpContext) -> u32 {
+    rewrite(&ctx, in_turn);
     // SAFETY: the array holds XDP programs.
     unsafe { NEXT_LINEAR.tail_call(&ctx, 0) };
     XDP_PASS
@@ -152,9 +183,24 @@ fn rewrite_source(ctx: &XdpContext, mask: u32) {
     }
 }
 
+/// The port of a packet by its number.
+#[inline(always)]
+fn in_turn(number: u64) -> u16 {
+    (number as u16).wrapping_mul(40_503)
+}
+
+/// The same, as good as by chance: multiplications carry upwards, shifts bring down.
+#[inline(always)]
+fn by_chance(number: u64) -> u16 {
+    const ODD: u64 = 0xd6e8_feb8_6659_fd93;
+    let mixed = (number ^ number >> 32).wrapping_mul(ODD);
+    let mixed = (mixed ^ mixed >> 32).wrapping_mul(ODD);
+    (mixed >> 40) as u16
+}
+
 /// Of an IPv4 packet without options in an Ethernet frame without tags.
 #[inline(always)]
-fn rewrite(ctx: &XdpContext) {
+fn rewrite(ctx: &XdpContext, port: impl Fn(u64) -> u16) {
     const SOURCE_PORT: usize = 14 + 20;
     let at = ctx.data() + SOURCE_PORT;
     if at + 2 > ctx.data_end() {
@@ -164,7 +210,7 @@ fn rewrite(ctx: &XdpContext) {
         // SAFETY: this CPU's value; the port lies within the packet, as just compared.
         unsafe {
             *counter += 1;
-            *(at as *mut u16) = (*counter as u16).wrapping_mul(40_503);
+            *(at as *mut u16) = port(*counter);
         }
     }
 }

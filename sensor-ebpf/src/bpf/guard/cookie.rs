@@ -97,12 +97,8 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
     if socket::state(socket) != State::Listen {
         return NO_LISTENER;
     }
-    let per_second = case.settings.synack_per_second;
-    if !budget::take(budget::SYN_ACKS, per_second, case.now_ns) {
-        return TOO_MANY;
-    }
     if case.only_watch {
-        return ONLY_WATCH;
+        return if may_send(case) { ONLY_WATCH } else { TOO_MANY };
     }
     // The verifier has to see the check that the parser has made.
     let tcp_len = case.subject.tcp_len();
@@ -129,10 +125,24 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
             tcp_len as u32,
         )
     };
-    if cookie >= 0 && case.settings.flags & guard_flags::TIMESTAMPS != 0 {
+    if cookie < 0 {
+        return cookie;
+    }
+    // Only now: what the kernel looks after itself spends nothing, and is not refused.
+    if !may_send(case) {
+        return TOO_MANY;
+    }
+    if case.settings.flags & guard_flags::TIMESTAMPS != 0 {
         scratch.read_options(ip_len + TCP_HEADER, ip_len + tcp_len);
     }
     cookie
+}
+
+/// Takes one of the SYN-ACKs that the host may send.
+#[inline(always)]
+fn may_send(case: &Case<'_>) -> bool {
+    let per_second = case.settings.synack_per_second;
+    budget::take(budget::SYN_ACKS, per_second, case.now_ns)
 }
 
 /// Makes the frame the SYN-ACK; tags stay. `None` if the frame cannot be made as long as it has to

@@ -26,8 +26,8 @@ pub(super) fn decide(case: &mut Case<'_>) -> Verdict {
         match cookie::answer(case) {
             Answer::Made => return Verdict::Answer,
             Answer::NotNeeded => return Verdict::Pass,
-            Answer::TooMany => return Verdict::Drop(DropReason::SynAckRate),
-            Answer::Impossible => {}
+            Answer::TooMany if !has_lapsed(case) => return Verdict::Drop(DropReason::SynAckRate),
+            Answer::TooMany | Answer::Impossible => {}
         }
     }
     if has_lapsed(case) {
@@ -46,42 +46,42 @@ pub(super) fn decide(case: &mut Case<'_>) -> Verdict {
 #[inline(always)]
 fn retransmission(case: &mut Case<'_>) -> Verdict {
     let settings = case.settings;
-    let client = Place::of(
-        hash::address(&settings.seed, &case.subject.key.src),
-        settings.sources_mask,
-        case.now_ns,
-        CLIENT_TICK,
-    );
     // SAFETY: nothing has moved the packet.
     let packet = unsafe { Pointers::new(case.frame.ctx.data(), case.frame.ctx.data_end()) };
-    let (Some(clients), Some(sequence)) = (
-        SOURCES.get_ptr_mut(client.block),
-        packet.get::<4>(case.subject.transport() + SEQUENCE),
-    ) else {
+    let Some(sequence) = packet.get::<4>(case.subject.transport() + SEQUENCE) else {
         return Verdict::Pass;
     };
-    // SAFETY: the block of that place.
-    if unsafe { client.refresh(clients, client_ticks(settings.validated_seconds)) } {
-        case.counters.known_admitted += 1;
-        return Verdict::Pass;
-    }
+    let sequence = u32::from_ne_bytes(sequence);
+    let key = &case.subject.key;
     let syn = Place::of(
-        hash::syn(
-            &settings.seed,
-            &case.subject.key,
-            u32::from_ne_bytes(sequence),
-        ),
+        hash::syn(&settings.seed, key, sequence),
         settings.syn_filter_mask,
         case.now_ns,
         SYN_TICK,
     );
-    let Some(syns) = SYN_FILTER.get_ptr_mut(syn.block) else {
+    let client = Place::of(
+        hash::address(&settings.seed, &key.src),
+        settings.sources_mask,
+        case.now_ns,
+        CLIENT_TICK,
+    );
+    let (Some(syns), Some(clients)) = (
+        SYN_FILTER.get_ptr_mut(syn.block),
+        SOURCES.get_ptr_mut(client.block),
+    ) else {
         return Verdict::Pass;
     };
     let min = syn_ticks(settings.retransmission_min_ms);
     let max = syn_ticks(settings.retransmission_max_ms) + 1;
     // SAFETY: the blocks of those places.
     unsafe {
+        // Hardly any block of a flooded filter is in a cache: this one is on its way while the
+        // other is looked through.
+        Place::fetch(syns);
+        if client.refresh(clients, client_ticks(settings.validated_seconds)) {
+            case.counters.known_admitted += 1;
+            return Verdict::Pass;
+        }
         if !matches!(syn.meet(syns, min, max), Met::Again) {
             return Verdict::Drop(DropReason::FirstSyn);
         }

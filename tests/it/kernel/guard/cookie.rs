@@ -285,6 +285,53 @@ fn a_listener_with_room_gets_the_syn() -> Result<()> {
     Ok(())
 }
 
+/// The cap is on SYN-ACKs of the guard's, of which the kernel wants none here.
+#[test]
+fn a_listener_with_room_gets_more_syns_than_may_be_answered() -> Result<()> {
+    inside(&[("ipv4/tcp_syncookies", "1")], || {
+        let (_listener, to) = listen(V4)?;
+        let mut guarded = Guarded::new(to, Method::Cookie)?;
+        guarded.configure(&GuardSettings {
+            synack_per_second: 1,
+            ..SETTINGS
+        })?;
+        guarded
+            .programs
+            .receive_often(&syn(to, 1, &linux_options()), 1_000)?;
+        let counters = guarded.counters()?;
+        assert_eq!((counters.synack_limited, counters.passed), (0, 1_000));
+        Ok(())
+    })
+}
+
+/// Nobody judges any more: nothing is dropped, whatever the cap says.
+#[test]
+fn without_a_sign_of_life_the_cap_drops_nothing() -> Result<()> {
+    inside(&[ALWAYS], || {
+        let (_listener, to) = listen(V4)?;
+        let mut guarded = Guarded::new(to, Method::Cookie)?;
+        guarded.configure(&GuardSettings {
+            synack_per_second: 1,
+            hold_seconds: 1,
+            ..SETTINGS
+        })?;
+        guarded.beat(0)?;
+        // A slow machine sends few within a window of the budget.
+        for port in 1..60_000 {
+            guarded
+                .programs
+                .exchange(&syn(to, port, &linux_options()))?;
+            if port % 100 == 0 && guarded.counters()?.lapsed > 0 {
+                break;
+            }
+        }
+        let counters = guarded.counters()?;
+        assert!(counters.lapsed > 0 && counters.cookies > 0, "{counters:?}");
+        assert_eq!(counters.synack_limited, 0);
+        Ok(())
+    })
+}
+
 #[test]
 fn syn_acks_are_capped() -> Result<()> {
     inside(&[ALWAYS], || {
