@@ -89,10 +89,7 @@ impl Obstacle {
                 "net.ipv4.tcp_syncookies is 0, so the kernel refuses cookies: set it to 1"
             }
             Self::Untested => "the self-test of cookies is running",
-            Self::SelfTest => {
-                "the self-test of cookies failed: the log says why (without CAP_NET_RAW it cannot \
-                 be made)"
-            }
+            Self::SelfTest => "the self-test of cookies failed: the log says why",
             Self::NoListener => {
                 "nobody listens there in this network namespace (forwarded, translated or closed)"
             }

@@ -4,6 +4,10 @@
 //! over a SYN to a listener of this test's on loopback, whose queue a client has filled; the ACK
 //! that follows goes through the loopback device like any other, and the listener has to accept
 //! the connection. No frame leaves the host, no setting changes, no other service is touched.
+//!
+//! The ACK is the kernel's own: a socket in repair mode (`TCP_REPAIR`, made for the migration of
+//! connections) takes the SYN-ACK for received, and sends an ACK when it leaves that mode. That
+//! asks for no capability beyond those that the data plane needs; a raw socket would, for one.
 
 use std::{
     io,
@@ -94,11 +98,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 const SEQUENCE: u32 = 0x5e45_0041;
 
+/// Values of `TCP_REPAIR_QUEUE` (`include/uapi/linux/tcp.h`).
+const RECV_QUEUE: libc::c_int = 1;
+const SEND_QUEUE: libc::c_int = 2;
+
 impl DataPlane {
     /// Shows that cookies work on this host. Takes as long as the verifier takes for the program, a
     /// second or more: run it on a thread of its own, in the network namespace of the devices.
-    ///
-    /// Besides what loading needs, the ACK needs `CAP_NET_RAW`.
     ///
     /// # Errors
     /// [`SelfTestError`]: why they cannot be relied on.
@@ -212,7 +218,7 @@ impl Subject {
             let filler = TcpStream::connect_timeout(&server, PATIENCE);
             fillers.push(filler.map_err(failed("connect to itself"))?);
         }
-        let (_reserved, client) = reserve(address).map_err(failed("reserve a port"))?;
+        let (socket, client) = reserve(address).map_err(failed("reserve a port"))?;
         self.destinations
             .set(
                 &DestinationKey {
@@ -247,11 +253,14 @@ impl Subject {
                 verdict,
                 why: "the answer is too short",
             })?;
-        acknowledge(client, server, cookie).map_err(failed("send the ACK (CAP_NET_RAW)"))?;
-        if accepts(&listener, client).map_err(failed("accept"))? {
-            Ok(())
-        } else {
-            Err(SelfTestError::NotAccepted { server })
+        acknowledge(&socket, server, cookie).map_err(failed("send the ACK"))?;
+        let is_accepted = accepts(&listener, client).map_err(failed("accept"))?;
+        // Back in repair mode it vanishes without a word; what the other end says then is refused.
+        repair(&socket, true).map_err(failed("end the connection"))?;
+        drop(socket);
+        match is_accepted {
+            Some(_accepted) => Ok(()),
+            None => Err(SelfTestError::NotAccepted { server }),
         }
     }
 }
@@ -283,16 +292,16 @@ fn reserve(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((bound.into(), client))
 }
 
-/// Whether the listener has a connection of `client`.
-fn accepts(listener: &TcpListener, client: SocketAddr) -> io::Result<bool> {
+/// The listener's connection of `client`, if there is one.
+fn accepts(listener: &TcpListener, client: SocketAddr) -> io::Result<Option<TcpStream>> {
     let start = Instant::now();
     loop {
         match listener.accept() {
-            Ok((_, peer)) if peer == client => return Ok(true),
+            Ok((accepted, peer)) if peer == client => return Ok(Some(accepted)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if start.elapsed() > PATIENCE {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -303,7 +312,6 @@ fn accepts(listener: &TcpListener, client: SocketAddr) -> io::Result<bool> {
 
 const ETHERNET: usize = 14;
 const TCP_FLAG_SYN: u32 = 0x02;
-const TCP_FLAG_ACK: u32 = 0x10;
 
 const fn ip_len(address: SocketAddr) -> usize {
     if address.is_ipv4() { 20 } else { 40 }
@@ -346,46 +354,36 @@ fn syn(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
     frame
 }
 
-/// Sends the ACK for a SYN-ACK with this sequence number through the loopback device.
-fn acknowledge(client: SocketAddr, server: SocketAddr, cookie: u32) -> io::Result<()> {
-    let (from, to) = (mapped(client), mapped(server));
-    let mut words = [
-        u32::from(client.port()) << 16 | u32::from(server.port()),
-        SEQUENCE.wrapping_add(1),
-        cookie.wrapping_add(1),
-        5 << 28 | TCP_FLAG_ACK << 16 | 0xffff,
-        0,
-    ];
-    let addresses = if server.is_ipv4() {
-        synack::sum_v4(&from, &to)
-    } else {
-        synack::sum_v6(&from, &to)
-    };
-    let sum = words
-        .iter()
-        .fold(addresses, |sum, word| sum + u64::from(word.to_be()))
-        + u64::from((libc::IPPROTO_TCP as u32 + 20).to_be());
-    words[4] = u32::from(u16::from_be(synack::fold(sum))) << 16;
-    let segment: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-    let socket = socket(server, libc::SOCK_RAW, libc::IPPROTO_TCP)?;
-    // The port of a raw socket's address has to be 0 for IPv6.
-    let (raw, len) = to_raw((server.ip(), 0).into());
-    // SAFETY: the kernel reads as many bytes as are told.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            segment.as_ptr().cast(),
-            segment.len(),
-            0,
-            (&raw const raw).cast(),
-            len,
-        )
-    };
-    if usize::try_from(sent).is_ok_and(|sent| sent == segment.len()) {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+/// Lets the kernel send the ACK for a SYN-ACK with this sequence number, of the connection from
+/// where `socket` is bound.
+fn acknowledge(socket: &OwnedFd, server: SocketAddr, cookie: u32) -> io::Result<()> {
+    repair(socket, true)?;
+    // What leaving the mode sends is a probe of the window: an ACK that bears the number before the
+    // next one to be sent (tcp_send_window_probe). So that has to be one more than after a SYN.
+    set_sequence(socket, SEND_QUEUE, SEQUENCE.wrapping_add(2))?;
+    set_sequence(socket, RECV_QUEUE, cookie.wrapping_add(1))?;
+    let (raw, len) = to_raw(server);
+    // SAFETY: the kernel reads as many bytes as are told. In repair mode nothing is sent.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const raw).cast(), len) })?;
+    repair(socket, false)
+}
+
+/// Takes a socket into repair mode, or out of it.
+fn repair(socket: &OwnedFd, on: bool) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR, on.into())
+}
+
+/// Sets the next sequence number of a queue, in repair mode and before `connect`.
+fn set_sequence(socket: &OwnedFd, queue: libc::c_int, next: u32) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR_QUEUE, queue)?;
+    set_option(
+        fd,
+        libc::IPPROTO_TCP,
+        libc::TCP_QUEUE_SEQ,
+        next.cast_signed(),
+    )
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
