@@ -25,6 +25,7 @@ const MIN_FRAME: usize = 60;
 /// Bit of the TCP header's flags.
 pub mod tcp_flag {
     pub const SYN: u8 = 2;
+    pub const RST: u8 = 4;
     pub const ACK: u8 = 16;
 }
 

@@ -89,6 +89,25 @@ impl Host {
         Counters::read(&self.namespace, self.device)
     }
 
+    /// What its kernel counted of TCP under a name of `Tcp` or `TcpExt` in `/proc/net/snmp` and
+    /// `/proc/net/netstat`, e.g. `ActiveOpens` or `SyncookiesRecv`.
+    ///
+    /// # Errors
+    /// If the kernel has no such counter.
+    pub fn tcp_counter(&self, name: &str) -> Result<u64> {
+        for (file, prefix) in [("snmp", "Tcp: "), ("netstat", "TcpExt: ")] {
+            let file = format!("/proc/thread-self/net/{file}");
+            let text = self.namespace.enter(|| std::fs::read_to_string(file))??;
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+            let (names, values) = lines.next().zip(lines.next()).context("no counters")?;
+            let mut pairs = names.split(' ').zip(values.split(' '));
+            if let Some((_, value)) = pairs.find(|(known, _)| *known == name) {
+                return Ok(value.parse()?);
+            }
+        }
+        anyhow::bail!("no counter {name}")
+    }
+
     /// Runs a future to its end inside the namespace.
     ///
     /// # Panics
@@ -253,6 +272,15 @@ impl Lab {
             _wire_object: wire_object,
             _vlan_objects: vlan_objects,
         })
+    }
+
+    /// Packets between client and server that queues had no room for, in both directions.
+    ///
+    /// # Errors
+    /// If a device is gone.
+    pub fn lost(&self) -> Result<u64> {
+        let (server, client) = (self.server.counters()?, self.client.counters()?);
+        Ok(server.rx_dropped + server.tx_dropped + client.rx_dropped + client.tx_dropped)
     }
 
     /// Moves the wire's receive path from the clients to a kernel thread, `napi/wc-*`.

@@ -10,6 +10,7 @@ mod crowd;
 mod rate;
 mod retransmission;
 mod settings;
+mod strays;
 mod unharmed;
 
 use std::net::{IpAddr, SocketAddr};
@@ -122,23 +123,13 @@ impl Scene {
 
     /// Connections that the server's kernel has opened because of a cookie.
     fn cookies_accepted(&self) -> u64 {
-        let network = &self.lab.server.namespace;
-        let text = network.enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat"));
-        let text = text.expect("a namespace").expect("/proc/net/netstat");
-        let mut lines = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("TcpExt: "));
-        let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
-        let mut pairs = names.split(' ').zip(values.split(' '));
-        let found = pairs.find(|(name, _)| *name == "SyncookiesRecv");
-        found.expect("the counter").1.parse().expect("a number")
+        let counted = self.lab.server.tcp_counter("SyncookiesRecv");
+        counted.expect("a counter")
     }
 
     /// Packets that queues had no room for, in both directions.
     fn lost(&self) -> u64 {
-        let server = self.lab.server.counters().expect("counters");
-        let client = self.lab.client.counters().expect("counters");
-        server.rx_dropped + server.tx_dropped + client.rx_dropped + client.tx_dropped
+        self.lab.lost().expect("counters")
     }
 }
 
