@@ -9,6 +9,7 @@ mod accounting;
 mod attach;
 mod cases;
 mod daemon;
+mod defence;
 mod e2e;
 mod flood;
 mod golden;

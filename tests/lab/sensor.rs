@@ -38,7 +38,9 @@ pub struct Sensor {
     events: Arc<Mutex<Vec<Value>>>,
     messages: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
-    /// Holds its control socket.
+    /// Its control socket.
+    socket: PathBuf,
+    /// Where that lies by default.
     _directory: TempDir,
 }
 
@@ -67,7 +69,8 @@ impl Sensor {
     pub fn spawn(host: &Host, options: &SensorOptions) -> Result<Self> {
         let directory = crate::scratch()?;
         let binary = options.binary.clone().unwrap_or_else(sensor_binary);
-        let socket = directory.path().join("control.sock");
+        let default = || directory.path().join("control.sock");
+        let socket = options.socket.clone().unwrap_or_else(default);
         let mut command = match options.wrapper.split_first() {
             Some((program, words)) => {
                 let mut command = host.namespace.command(program);
@@ -78,7 +81,7 @@ impl Sensor {
         };
         let mut child = command
             .args(["run", "-i", host.device, "--socket"])
-            .arg(options.socket.as_ref().unwrap_or(&socket))
+            .arg(&socket)
             .args((!options.discard_events).then_some("--json"))
             .args(&options.args)
             .stdin(Stdio::null())
@@ -115,6 +118,7 @@ impl Sensor {
             events,
             messages,
             readers,
+            socket,
             _directory: directory,
         })
     }
@@ -171,6 +175,22 @@ impl Sensor {
         })?;
         sum_samples(&text, name, labels)
             .with_context(|| format!("no sample of {name} with {labels:?}"))
+    }
+
+    /// Runs `sensor WORDS --json` on its control socket: what that answers.
+    ///
+    /// # Errors
+    /// With what the command wrote, if it fails.
+    pub fn ask(&self, words: &[&str]) -> Result<Value> {
+        let mut command = self.host.namespace.command(sensor_binary());
+        let output = command
+            .args(words)
+            .args(["--json", "--socket"])
+            .arg(&self.socket)
+            .output()?;
+        let messages = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "{words:?}: {messages}");
+        serde_json::from_slice(&output.stdout).context("no JSON")
     }
 
     /// Events since the last call, which are kept no longer.

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sensor_tests::{
-    Generator, Lab, Sensor, SensorOptions, StreamSpec, root_or_skip, sensor_binary, traffic, until,
-};
+use sensor_tests::{Generator, Lab, Sensor, StreamSpec, root_or_skip, traffic, until};
 use serde_json::Value;
 
 use super::{lab, with_config};
@@ -20,10 +18,6 @@ fn flood(lab: &Lab, target: SocketAddr) -> Generator {
 
 fn start(lab: &Lab, config: &str) -> (tempfile::TempDir, Sensor) {
     let (directory, options) = with_config(config);
-    let options = SensorOptions {
-        socket: Some(directory.path().join("control.sock")),
-        ..options
-    };
     let sensor = Sensor::start(&lab.server, &options).expect("the sensor starts");
     (directory, sensor)
 }
@@ -40,17 +34,8 @@ fn alert(sensor: &Sensor, signature: &str) -> Value {
     .unwrap_or_else(|error| panic!("{error}: {}", sensor.messages()))
 }
 
-fn guard_status(lab: &Lab, directory: &tempfile::TempDir) -> Value {
-    let output = lab
-        .server
-        .namespace
-        .command(sensor_binary())
-        .args(["status", "--json", "--socket"])
-        .arg(directory.path().join("control.sock"))
-        .output()
-        .expect("the command runs");
-    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    status["guard"].clone()
+fn guard_status(sensor: &Sensor) -> Value {
+    sensor.ask(&["status"]).expect("a status")["guard"].clone()
 }
 
 fn sum(sensor: &Sensor, name: &str, labels: &[&str]) -> f64 {
@@ -64,8 +49,8 @@ fn a_flood_is_met_told_and_over() {
     }
     let lab = lab();
     let _servers = traffic::Servers::start(&lab.server).expect("servers");
-    let (directory, sensor) = start(&lab, "[guard]\nmode = \"mitigate\"\ncalm_seconds = 1\n");
-    assert_eq!(guard_status(&lab, &directory)["mode"], "mitigate");
+    let (_directory, sensor) = start(&lab, "[guard]\nmode = \"mitigate\"\ncalm_seconds = 1\n");
+    assert_eq!(guard_status(&sensor)["mode"], "mitigate");
     let target = SocketAddr::new(lab.server.ipv4(0), 80);
     let flood = flood(&lab, target);
     let told = alert(&sensor, "SENSOR SYN flood mitigated");
@@ -74,7 +59,7 @@ fn a_flood_is_met_told_and_over() {
     assert_eq!(told["alert"]["action"], "blocked", "{told}");
     assert_eq!(told["sensor"]["guard"]["state"], "mitigating", "{told}");
 
-    let status = guard_status(&lab, &directory);
+    let status = guard_status(&sensor);
     let one = &status["destinations"][0];
     assert_eq!(one["address"], target.ip().to_string(), "{status}");
     assert_eq!(one["state"], "mitigating", "{status}");
@@ -106,13 +91,13 @@ fn a_watching_guard_drops_nothing() {
     }
     let lab = lab();
     let _servers = traffic::Servers::start(&lab.server).expect("servers");
-    let (directory, sensor) = start(&lab, "");
+    let (_directory, sensor) = start(&lab, "");
     let target = SocketAddr::new(lab.server.ipv4(0), 80);
     let flood = flood(&lab, target);
     let told = alert(&sensor, "SENSOR SYN flood");
     assert_eq!(told["alert"]["action"], "allowed", "{told}");
     assert_eq!(told["sensor"]["guard"]["mode"], "monitor", "{told}");
-    let status = guard_status(&lab, &directory);
+    let status = guard_status(&sensor);
     assert_eq!(status["destinations"][0]["state"], "alert", "{status}");
     flood.stop().expect("the flood ends");
     for verdict in ["drop", "tx"] {
@@ -131,11 +116,11 @@ fn a_guard_that_is_off_leaves_the_detector_to_tell() {
         return;
     }
     let lab = lab();
-    let (directory, sensor) = start(&lab, "[guard]\nmode = \"off\"\n");
+    let (_directory, sensor) = start(&lab, "[guard]\nmode = \"off\"\n");
     let flood = flood(&lab, SocketAddr::new(lab.server.ipv4(0), 80));
     let told = alert(&sensor, "SENSOR SYN flood");
     assert!(told["sensor"]["guard"].is_null(), "{told}");
-    let status = guard_status(&lab, &directory);
+    let status = guard_status(&sensor);
     assert_eq!(status["mode"], "off", "{status}");
     assert_eq!(status["destinations"], serde_json::json!([]), "{status}");
     flood.stop().expect("the flood ends");

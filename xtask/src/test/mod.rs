@@ -14,10 +14,11 @@ use crate::{ebpf, fuzz};
 use tally::Tally;
 
 /// Modules of the integration tests that need the kernel: run as root, and only these.
-const ROOT_MODULES: [&str; 8] = [
+const ROOT_MODULES: [&str; 9] = [
     "accounting::",
     "attach::",
     "daemon::",
+    "defence::",
     "e2e::",
     "flood::",
     "kernel::",

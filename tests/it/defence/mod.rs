@@ -1,0 +1,142 @@
+//! The whole sensor between real clients and a SYN flood: nothing but `sensor run` tells the kernel
+//! what to do. All of it needs root.
+//!
+//! As in [`super::flood`], nothing here depends on how fast the machine is.
+
+mod clients;
+mod restart;
+
+use std::net::{IpAddr, SocketAddr};
+
+use sensor_tests::flood::{Crowd, ListenOptions, Listener, Outcome, Service};
+use sensor_tests::{
+    BpfFs, DEADLINE, Generator, Lab, LabOptions, Sensor, SensorOptions, Sources, StreamSpec, until,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// SYNs a second: several times what the guard arms at, however the machine falters.
+const FLOOD: u64 = 5000;
+
+/// Connections that the listener keeps waiting: few, so that its queue is soon full.
+const BACKLOG: u32 = 128;
+
+/// A lab with a web server, and what its sensor is started with.
+struct Scene {
+    lab: Lab,
+    _listener: Listener,
+    file_system: BpfFs,
+    _directory: TempDir,
+    options: SensorOptions,
+}
+
+impl Scene {
+    /// `config` as in `sensor.toml`; `PINS` in it stands for a folder on a BPF file system.
+    fn new(config: &str) -> Self {
+        let lab = Lab::new(LabOptions::default()).expect("the lab is laid");
+        let options = ListenOptions {
+            backlog: BACKLOG,
+            ..ListenOptions::default()
+        };
+        let listener = Listener::start(&lab.server, Service::Http, options).expect("a server");
+        let file_system = BpfFs::mount().expect("a BPF file system");
+        let directory = sensor_tests::scratch().expect("a directory");
+        let file = directory.path().join("sensor.toml");
+        let pins = file_system.folder().display().to_string();
+        std::fs::write(&file, config.replace("PINS", &pins)).expect("a file");
+        let args = vec!["-c".to_owned(), file.display().to_string()];
+        Self {
+            lab,
+            _listener: listener,
+            file_system,
+            _directory: directory,
+            options: SensorOptions {
+                args,
+                ..SensorOptions::default()
+            },
+        }
+    }
+
+    fn start(&self) -> Sensor {
+        Sensor::start(&self.lab.server, &self.options).expect("the sensor starts")
+    }
+
+    fn flood(&self, target: SocketAddr) -> Generator {
+        let spec = StreamSpec {
+            sources: Sources::Everywhere,
+            rate: Some(FLOOD),
+            ..StreamSpec::syns(target, self.lab.server.mac())
+        };
+        Generator::start(&self.lab.wire, "ws", &spec).expect("a flood")
+    }
+
+    fn crowd(&self, target: SocketAddr, rate: u32) -> Crowd {
+        Crowd {
+            patience: DEADLINE,
+            apart: true,
+            ..Crowd::new(target.ip(), Service::Http, rate)
+        }
+    }
+
+    /// Sends clients to be served.
+    #[track_caller]
+    fn serve(&self, target: SocketAddr, number: u64) {
+        let before = self.lost();
+        let crowd = self.crowd(target, 50);
+        let outcome = crowd.send(&self.lab.client, number).expect("clients");
+        self.all_served(&outcome, before);
+    }
+
+    /// Asserts that all were served, but for those that may have lost a packet to the queue.
+    #[track_caller]
+    fn all_served(&self, outcome: &Outcome, lost_before: u64) {
+        let lost = self.lost() - lost_before;
+        assert_ne!(outcome.served(), 0, "lost {lost}: {outcome:?}");
+        assert!(
+            outcome.served() + lost >= outcome.all(),
+            "lost {lost}: {outcome:?}"
+        );
+    }
+
+    fn lost(&self) -> u64 {
+        self.lab.lost().expect("counters")
+    }
+}
+
+fn sum(sensor: &Sensor, name: &str, labels: &[&str]) -> u64 {
+    sensor.sum(name, labels).expect("a metric") as u64
+}
+
+/// What `sensor status` says of a destination; nothing if it is not watched.
+fn destination(sensor: &Sensor, target: SocketAddr) -> Option<Value> {
+    let status = sensor.ask(&["status"]).expect("a status");
+    let rows = status["guard"]["destinations"].as_array().expect("rows");
+    let mut rows = rows.iter();
+    let row =
+        rows.find(|row| is_address(&row["address"], target.ip()) && row["port"] == target.port());
+    row.cloned()
+}
+
+/// Whether an event's text is that address: EVE writes those of IPv6 in full.
+fn is_address(text: &Value, address: IpAddr) -> bool {
+    text.as_str().and_then(|text| text.parse().ok()) == Some(address)
+}
+
+/// Waits until a destination is defended by a method.
+#[track_caller]
+fn until_defended(sensor: &Sensor, target: SocketAddr, method: &str) {
+    until(method, || {
+        let row = destination(sensor, target)?;
+        (row["state"] == "mitigating" && row["method"] == method).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", sensor.messages()));
+}
+
+/// Alerts about a destination with a signature.
+fn alerts(sensor: &Sensor, signature: &str, target: SocketAddr) -> Vec<Value> {
+    let events = sensor.events();
+    let about = events.into_iter().filter(|event| {
+        event["alert"]["signature"] == signature && is_address(&event["dest_ip"], target.ip())
+    });
+    about.collect()
+}
