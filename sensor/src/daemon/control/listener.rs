@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ControlError, MAX_REQUEST, Request};
+use super::{ControlError, MAX_REQUEST, Request, lock::Lock};
 use crate::daemon::Command;
 
 const CONNECTIONS: usize = 16;
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(in crate::daemon) struct Listener {
     listener: UnixListener,
     path: PathBuf,
+    _lock: Lock,
 }
 
 impl Listener {
@@ -48,6 +49,10 @@ impl Listener {
                 .create(directory)
                 .map_err(failed)?;
         }
+        let running = || ControlError::Running {
+            path: path.to_owned(),
+        };
+        let lock = Lock::take(path).map_err(failed)?.ok_or_else(running)?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(failed(io::Error::other(
@@ -55,11 +60,7 @@ impl Listener {
                 )));
             }
             Ok(_) => match StdStream::connect(path) {
-                Ok(_) => {
-                    return Err(ControlError::Running {
-                        path: path.to_owned(),
-                    });
-                }
+                Ok(_) => return Err(running()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(path).map_err(failed)?;
                 }
@@ -74,6 +75,7 @@ impl Listener {
         Ok(Self {
             listener,
             path: path.to_owned(),
+            _lock: lock,
         })
     }
 
@@ -264,6 +266,34 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert!(Listener::bind(&path).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_that_start_over_a_stale_socket_one_serves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sensor.sock");
+        for _ in 0..200 {
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            let start = Arc::new(std::sync::Barrier::new(2));
+            let racers = [(); 2].map(|()| {
+                let (path, start) = (path.clone(), start.clone());
+                tokio::task::spawn_blocking(move || {
+                    start.wait();
+                    Listener::bind(&path)
+                })
+            });
+            let mut served = Vec::new();
+            for racer in racers {
+                match racer.await.unwrap() {
+                    Ok(listener) => served.push(listener),
+                    Err(error) => assert!(matches!(error, ControlError::Running { .. }), "{error}"),
+                }
+            }
+            assert_eq!(served.len(), 1);
+            StdStream::connect(&path).unwrap();
+            drop(served);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
     }
 
     /// Whoever may only ask gets no further than here.

@@ -11,6 +11,7 @@ mod client;
 mod guard;
 mod listener;
 mod lists;
+mod lock;
 
 use std::{io, path::PathBuf};
 
