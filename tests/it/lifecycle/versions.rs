@@ -102,3 +102,23 @@ fn an_unfinished_state_is_begun_anew() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_start_that_fails_over_an_unfinished_state_leaves_what_runs() -> Result<()> {
+    Bed::run(|bed| {
+        let (plane, _) = bed.start()?;
+        drop(plane);
+        let before = bed.program()?;
+        assert!(before.is_some());
+        fs::remove_file(bed.state()?.join("META"))?;
+        let mut plane = bed.plane()?;
+        assert!(plane.attach("nope0", AttachOptions::default()).is_err());
+        drop(plane);
+        assert_eq!(bed.program()?, before);
+        // Nor is it in the way of one that succeeds.
+        let (plane, _) = bed.start()?;
+        assert_ne!(bed.program()?, before);
+        drop(plane);
+        Ok(())
+    })
+}

@@ -61,6 +61,7 @@ impl Pins {
                 None
             }
         };
+        let has_links = !directory.linked()?.is_empty();
         let mut others = Vec::new();
         for state in other_states {
             match state.meta()? {
@@ -83,8 +84,9 @@ impl Pins {
             meta: own.as_deref().copied().unwrap_or_default(),
             map: None,
             found: own.as_ref().map(|meta| meta.head),
-            // Whatever goes wrong now, what was there before stays.
-            keep: own.is_some() || !others.is_empty(),
+            // Whatever goes wrong now, what was there before stays: also programs that run on
+            // devices and count into maps that have no name any more.
+            keep: own.is_some() || !others.is_empty() || has_links,
         };
         Ok((pins, Before { own, others }))
     }
