@@ -134,8 +134,13 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         online_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))?;
     let state = pins.as_ref().map(|pins| &pins.state);
     let rings = typed(&mut object, map::RINGS, OuterArray::new)?;
-    let rings = Rings::create(&rings, &online, options.ring_bytes, state)
+    let mut rings = Rings::create(&rings, &online, options.ring_bytes, state)
         .map_err(|source| refused_map("a sample ring", source))?;
+    for previous in &previous {
+        rings
+            .adopt(previous.state(), previous.is_readable())
+            .map_err(|source| refused_map("a sample ring of an earlier data plane", source))?;
+    }
     let beginning = match &before.own {
         Some(meta) => Beginning::Resume {
             recorded: meta.head.recorded,

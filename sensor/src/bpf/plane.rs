@@ -39,7 +39,7 @@ pub struct Polled {
     /// Records taken out of the rings.
     pub records: usize,
     /// Those of them that were too short to be one, and were dropped (0 unless kernel and user
-    /// space disagree).
+    /// space disagree), or that a version with another layout of records has left behind.
     pub malformed: usize,
     /// Kernel time (`CLOCK_MONOTONIC`, nanoseconds) before which every record of every ring has
     /// been handed out: the watermark of [`crate::source::live::Source::release`].
@@ -376,6 +376,7 @@ impl DataPlane {
             slots,
             pins,
             previous,
+            rings,
             ..
         } = &mut self.loaded;
         if let Some(first) = previous.first_mut().filter(|first| first.is_readable()) {
@@ -384,6 +385,9 @@ impl DataPlane {
                 && let Err(error) = previous.remove(0).remove()
             {
                 tracing::warn!("What was drained of an earlier data plane stays: {error}");
+            }
+            if previous.is_empty() {
+                rings.release();
             }
             return Ok(());
         }

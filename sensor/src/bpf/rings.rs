@@ -25,12 +25,25 @@ pub(super) struct Rings {
     rings: Vec<Ring>,
     /// The ring that has the first turn of the next round.
     first: usize,
+    /// Nothing is written into adopted rings any more.
+    is_over: bool,
 }
 
 struct Ring {
     buffer: RingBuf<MapData>,
+    origin: Origin,
     /// Kernel time of the latest record that was read.
     read_ns: u64,
+}
+
+/// Whose records are in a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Own,
+    /// Of an earlier data plane.
+    Earlier,
+    /// Of one with another layout of records, which can only be counted.
+    Foreign,
 }
 
 impl fmt::Debug for Rings {
@@ -60,10 +73,36 @@ impl Rings {
                 None => MapData::from_fd(create_ring(bytes)?).map_err(io::Error::other)?,
             };
             outer.set(*cpu, map.fd().as_fd())?;
-            let buffer = RingBuf::try_from(Map::RingBuf(map)).map_err(io::Error::other)?;
-            rings.push(Ring { buffer, read_ns: 0 });
+            rings.push(Ring::new(map, Origin::Own)?);
         }
-        Ok(Self { rings, first: 0 })
+        Ok(Self {
+            rings,
+            first: 0,
+            is_over: false,
+        })
+    }
+
+    /// Reads the rings of an earlier data plane as well, with what waits in them and what its
+    /// programs still write. Records that this build cannot read count as malformed.
+    pub(super) fn adopt(&mut self, state: &State, is_readable: bool) -> io::Result<()> {
+        let origin = if is_readable {
+            Origin::Earlier
+        } else {
+            Origin::Foreign
+        };
+        for name in state.names()? {
+            if name.starts_with(PINNED)
+                && let Some(map) = state.open(&name)?
+            {
+                self.rings.push(Ring::new(map, origin)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// No program writes into adopted rings any more: each goes once it is empty.
+    pub(super) const fn release(&mut self) {
+        self.is_over = true;
     }
 
     /// See [`super::DataPlane::poll_samples`].
@@ -91,7 +130,10 @@ impl Rings {
                     empty[at] = true;
                     break;
                 };
-                let split = split(&record);
+                let split = match ring.origin {
+                    Origin::Own | Origin::Earlier => split(&record),
+                    Origin::Foreign => None,
+                };
                 if split.is_some_and(|(header, _)| header.epoch > last) {
                     // Dropping a record is what takes it out of its ring.
                     std::mem::forget(record);
@@ -113,9 +155,17 @@ impl Rings {
             .rings
             .iter()
             .zip(&empty)
-            .map(|(ring, empty)| if *empty { started_ns } else { ring.read_ns })
+            .map(|(ring, empty)| match ring.origin {
+                Origin::Own | Origin::Earlier if !empty => ring.read_ns,
+                _ => started_ns,
+            })
             .min()
             .unwrap_or(started_ns);
+        if self.is_over {
+            let mut empty = empty.iter();
+            self.rings
+                .retain(|ring| empty.next() == Some(&false) || ring.origin == Origin::Own);
+        }
         polled
     }
 
@@ -149,9 +199,23 @@ impl Rings {
     }
 }
 
+impl Ring {
+    fn new(map: MapData, origin: Origin) -> io::Result<Self> {
+        let buffer = RingBuf::try_from(Map::RingBuf(map)).map_err(io::Error::other)?;
+        Ok(Self {
+            buffer,
+            origin,
+            read_ns: 0,
+        })
+    }
+}
+
+/// What the names of pinned rings begin with; the CPU's number follows.
+const PINNED: &str = "RING_";
+
 /// The CPU's ring that an earlier process has pinned, or a new one under its name.
 fn pinned_ring(state: &State, cpu: u32, bytes: u32) -> io::Result<MapData> {
-    let name = format!("RING_{cpu}");
+    let name = format!("{PINNED}{cpu}");
     if let Some(ring) = state.open(&name)? {
         return Ok(ring);
     }

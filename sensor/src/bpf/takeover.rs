@@ -112,5 +112,8 @@ pub(super) fn settle(loaded: &mut Loaded, attached: &[(SlotId, u32)]) -> Result<
         lost += previous.lost_packets()?;
         previous.remove()?;
     }
+    if loaded.previous.is_empty() {
+        loaded.rings.release();
+    }
     Ok(lost)
 }

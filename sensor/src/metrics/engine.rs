@@ -142,7 +142,8 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         help: "Records that broke the order by time; late: older than one already dissected; \
                hurried: dissected before their window was over, for want of room; malformed: \
-               too short to be a record, and dropped.",
+               too short to be a record, or left behind by a version with other records, and \
+               dropped.",
         labels: &[label("reason", &["late", "hurried", "malformed"])],
         read: Some(|s, out| {
             out.add(&["late"], s.samples.late);

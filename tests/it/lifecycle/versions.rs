@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::Result;
-use sensor::bpf::AttachOptions;
+use sensor::bpf::{AttachOptions, DataPlane};
+use sensor_ebpf::abi::{Settings, mode};
 
 use super::{Bed, DEVICE, close, load, state::ABI};
 
@@ -82,6 +83,73 @@ fn records_of_another_version_are_lost_by_number() -> Result<()> {
         load(&plane)?.packets(2, 50)?;
         assert_eq!(close(&mut plane), 50);
         assert!(bed.state()?.ends_with(state.file_name().expect("a name")));
+        Ok(())
+    })
+}
+
+/// Every packet is sampled.
+fn full() -> Settings {
+    Settings {
+        mode: mode::SAMPLE_FULL,
+        budget: [1000; 5],
+        ..Settings::default()
+    }
+}
+
+/// Takes all that waits in the rings: records, and those of them that could not be read.
+fn samples(plane: &mut DataPlane) -> (usize, usize) {
+    let (mut records, mut malformed) = (0, 0);
+    loop {
+        let polled = plane.poll_samples(7, |_, _| {});
+        records += polled.records;
+        malformed += polled.malformed;
+        if !polled.more {
+            return (records, malformed);
+        }
+    }
+}
+
+#[test]
+fn samples_that_waited_in_replaced_rings_are_read() -> Result<()> {
+    Bed::run(|bed| {
+        let (mut plane, _) = bed.start()?;
+        plane.apply(&full())?;
+        let mut old = load(&plane)?;
+        old.packets(1, 30)?;
+        drop(plane);
+        old.packets(2, 20)?;
+
+        let mut plane = bed.plane_of(8192)?;
+        plane.apply(&full())?;
+        plane.attach(DEVICE, AttachOptions::default())?;
+        plane.settle()?;
+        let rings = plane.ring_fds().count();
+        // The old program may still be running somewhere.
+        old.packets(3, 5)?;
+        load(&plane)?.packets(4, 10)?;
+        assert_eq!(samples(&mut plane), (65, 0));
+        assert_eq!((close(&mut plane), close(&mut plane)), (55, 10));
+        plane.generation_recorded(0)?;
+        assert_eq!(samples(&mut plane), (0, 0));
+        assert_eq!(plane.ring_fds().count(), rings / 2, "the old ones are gone");
+        load(&plane)?.packets(4, 10)?;
+        assert_eq!(samples(&mut plane), (10, 0));
+        Ok(())
+    })
+}
+
+#[test]
+fn samples_of_another_version_are_counted() -> Result<()> {
+    Bed::run(|bed| {
+        let (mut plane, _) = bed.start()?;
+        plane.apply(&full())?;
+        load(&plane)?.packets(1, 30)?;
+        drop(plane);
+        bed.set_word(ABI, bed.word(ABI)? + 1)?;
+        let state = bed.state()?;
+        fs::rename(&state, state.with_file_name("state-0123456789abcdef"))?;
+        let (mut plane, _) = bed.start()?;
+        assert_eq!(samples(&mut plane), (30, 30));
         Ok(())
     })
 }

@@ -6,7 +6,7 @@ use sensor_ebpf::abi::Totals;
 
 use super::{
     super::{Generation, GenerationError, generation::Generations, slots::Slots},
-    Meta, Old, PinError,
+    Meta, Old, PinError, State,
     outside::{epoch, unread_runs},
 };
 use crate::source::live::Clock;
@@ -77,6 +77,11 @@ impl Previous {
         }
         unread_runs(&self.old.state, &self.old.head)
             .map_err(|source| self.old.state.unreadable(source))
+    }
+
+    /// Where its maps are pinned.
+    pub(in super::super) const fn state(&self) -> &State {
+        &self.old.state
     }
 
     /// Whether this build can read its generations.

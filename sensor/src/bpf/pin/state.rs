@@ -58,6 +58,13 @@ impl State {
             .transpose()
     }
 
+    /// Names of the maps that are pinned.
+    pub(in super::super) fn names(&self) -> io::Result<Vec<String>> {
+        fs::read_dir(&self.path)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
     /// Pins a map that this process has made.
     pub(in super::super) fn pin(&self, name: &str, map: &OwnedFd) -> io::Result<()> {
         pin::pin(map.as_fd(), &self.map(name))
