@@ -5,7 +5,10 @@ use std::os::fd::AsFd as _;
 use super::super::{
     AttachOptions, Egress, EgressOption,
     load::Programs,
-    netlink::{device::Device, tc::Filter},
+    netlink::{
+        device::Device,
+        tc::{self, Filter},
+    },
     pin::{Directory, LinkKind, PinError},
     sys::link::{Hook, Link},
 };
@@ -111,21 +114,33 @@ fn take_over(
     Ok(None)
 }
 
+/// Removes what killed processes have left, on devices that no other sensor is attached to: one
+/// that runs has its XDP program there.
+pub(in crate::bpf) fn sweep() {
+    match Device::all() {
+        Ok(devices) => devices
+            .iter()
+            .filter(|device| device.xdp.is_none())
+            .for_each(remove_leftover),
+        Err(error) => tracing::warn!(%error, "Could not look for old egress filters"),
+    }
+}
+
 /// A filter of a process that was killed would count every packet a second time, into maps that
 /// nobody reads.
 fn remove_leftover(device: &Device) {
-    match super::super::netlink::tc::remove(device.index) {
+    let removed = tc::remove(device.index);
+    let device = device.name.as_str();
+    match removed {
         Ok(false) => {}
         Ok(true) => {
-            let device = device.name.as_str();
             tracing::info!(
                 device,
                 "Removed the egress filter of a process that was killed"
             );
         }
-        Err(error) => {
-            let device = device.name.as_str();
-            tracing::warn!(device, %error, "Could not look for an old egress filter");
-        }
+        // It has gone meanwhile, and its filters with it.
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+        Err(error) => tracing::warn!(device, %error, "Could not look for an old egress filter"),
     }
 }

@@ -16,6 +16,7 @@ use super::{
 };
 pub(super) use check::{foreign, usable};
 use egress::EgressHook;
+pub(super) use egress::sweep;
 pub(super) use follow::follow;
 use sensor_ebpf::abi::MAX_DEVICES;
 use tap::Promiscuous;
