@@ -152,3 +152,66 @@ fn add_each<const N: usize>(sums: &mut [u64; N], values: &[u64; N]) {
         *sum += value;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sensor_ebpf::abi::PROTOCOL_CLASSES;
+
+    use super::*;
+    use crate::{bpf::FlowSums, metrics::Exporter};
+
+    /// By class, each number once.
+    const FLOWS: [u64; 6] = [1, 2, 3, 4, 5, 6];
+    const OVERFLOW: [u64; 6] = [10, 20, 30, 40, 50, 60];
+    const SUPPRESSED: [u64; 6] = [100, 200, 300, 400, 500, 600];
+
+    /// Packets are as above, bytes a thousand times as many.
+    fn generation(direction: Direction) -> DeviceTotals {
+        let bytes = |packets: [u64; 6]| packets.map(|packets| 1000 * packets);
+        DeviceTotals {
+            device: "eth0".to_owned(),
+            ifindex: 1,
+            direction,
+            totals: Totals {
+                overflow: OVERFLOW,
+                overflow_bytes: bytes(OVERFLOW),
+                suppressed: SUPPRESSED,
+                suppressed_bytes: bytes(SUPPRESSED),
+                non_ip: 7,
+                non_ip_bytes: 7000,
+                ..Totals::default()
+            },
+            flows: FlowSums {
+                entries: 1,
+                packets: FLOWS,
+                bytes: bytes(FLOWS),
+            },
+            difference: 0,
+            difference_total: 0,
+        }
+    }
+
+    #[test]
+    fn packets_and_bytes_of_a_protocol_are_those_in_the_flow_table_and_outside() {
+        let exporter = Exporter::new().expect("metrics");
+        let mut snapshot = Snapshot::default();
+        let generations = [Direction::Ingress, Direction::Egress].map(generation);
+        snapshot.add_generation(&generations);
+        exporter.publish(snapshot);
+        let text = exporter.text().expect("metrics");
+        for direction in ["ingress", "egress"] {
+            let sums = [111, 222, 333, 444, 555, 666];
+            let expected = PROTOCOL_CLASSES.iter().zip(sums);
+            for (protocol, packets) in expected.chain([(&"non_ip", 7)]) {
+                let labels =
+                    format!("device=\"eth0\",direction=\"{direction}\",protocol=\"{protocol}\"");
+                for line in [
+                    format!("sensor_packets_total{{{labels}}} {packets}"),
+                    format!("sensor_bytes_total{{{labels}}} {packets}000"),
+                ] {
+                    assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+                }
+            }
+        }
+    }
+}
