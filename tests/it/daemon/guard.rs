@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use sensor_tests::{Generator, Lab, Sensor, StreamSpec, root_or_skip, traffic, until};
+use sensor_tests::{
+    DEADLINE, Generator, Lab, Sensor, StreamSpec,
+    flood::{Crowd, ListenOptions, Listener, Service},
+    root_or_skip, traffic, until,
+};
 use serde_json::Value;
 
 use super::{lab, with_config};
@@ -124,4 +128,40 @@ fn a_guard_that_is_off_leaves_the_detector_to_tell() {
     assert_eq!(status["mode"], "off", "{status}");
     assert_eq!(status["destinations"], serde_json::json!([]), "{status}");
     flood.stop().expect("the flood ends");
+}
+
+#[test]
+fn crowd_of_real_clients_ends_the_defence_by_completing_its_handshakes() {
+    if !root_or_skip() {
+        return;
+    }
+    let lab = lab();
+    let listener = Listener::start(&lab.server, Service::Http, ListenOptions::default());
+    let _listener = listener.expect("a server");
+    // Everything from 10 SYNs a second on is met, and left alone after a second.
+    let config = "[guard]\nmode = \"mitigate\"\nmethod = \"retransmission\"\nsyn_rate = 10\n\
+                  calm_seconds = 1\n";
+    let (_directory, sensor) = start(&lab, config);
+    let target = SocketAddr::new(lab.server.ipv4(0), Service::Http.port());
+    let flood = flood(&lab, target);
+    let told = alert(&sensor, "SENSOR SYN flood mitigated");
+    assert_eq!(told["dest_port"], target.port(), "{told}");
+    // Clients that nobody knows, ten times as many as a flood needs.
+    let crowd = Crowd {
+        apart: true,
+        patience: DEADLINE,
+        ..Crowd::new(target.ip(), Service::Http, 100)
+    };
+    let clients = crowd.start(&lab.client);
+    flood.stop().expect("the flood ends");
+    let over = alert(&sensor, "SENSOR SYN flood over");
+    let outcome = clients.stop().expect("clients");
+    let observed = &over["sensor"]["observed"];
+    // Unless the machine is so busy that hardly anybody comes.
+    assert!(
+        observed["completed_percent"].as_u64() >= Some(33)
+            || observed["syns_per_second"].as_u64() < Some(5),
+        "{over}: {outcome:?}"
+    );
+    assert_ne!(outcome.served(), 0, "{outcome:?}");
 }
