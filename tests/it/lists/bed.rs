@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
-use etherparse::PacketBuilder;
+use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpOptionElement};
 use sensor::{
     bpf::{AttachOptions, DataPlane, DeviceTotals, LoadOptions, LoadedProgram},
     core::time::Timestamp,
@@ -18,8 +18,8 @@ use crate::test_run;
 /// The device that the programs are attached to.
 const DEVICE: &str = "list0";
 
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
+pub(super) const XDP_DROP: u32 = 1;
+pub(super) const XDP_PASS: u32 = 2;
 
 /// Model and data plane, used from the thread that made them.
 pub(super) struct Bed {
@@ -69,10 +69,15 @@ impl Bed {
         self.install()
     }
 
+    /// What the program says of a frame.
+    pub(super) fn verdict(&self, frame: &[u8]) -> Result<u32> {
+        let program = self.plane.program_fd(LoadedProgram::XdpLinear);
+        Ok(test_run::receive(program, self.ifindex, frame, 1)?)
+    }
+
     /// Whether the program lets a frame pass.
     pub(super) fn passes(&self, frame: &[u8]) -> Result<bool> {
-        let program = self.plane.program_fd(LoadedProgram::XdpLinear);
-        match test_run::receive(program, self.ifindex, frame, 1)? {
+        match self.verdict(frame)? {
             XDP_PASS => Ok(true),
             XDP_DROP => Ok(false),
             other => anyhow::bail!("verdict {other}"),
@@ -110,17 +115,51 @@ pub(super) fn entry(list: List, target: &str) -> Result<NewEntry> {
     })
 }
 
-/// TCP or UDP from `source` to a port of a host of the same family.
-pub(super) fn packet(source: IpAddr, is_tcp: bool, port: u16) -> Vec<u8> {
+/// The host of the same family as `source` that all packets go to.
+pub(super) fn server(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => [10, 77, 0, 2].into(),
+        IpAddr::V6(_) => [0xfd00, 0, 0, 0, 0, 0, 0, 2].into(),
+    }
+}
+
+fn network(source: IpAddr) -> PacketBuilderStep<IpHeaders> {
     let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
-    let network = match source {
-        IpAddr::V4(source) => ethernet.ipv4(source.octets(), [10, 77, 0, 2], 64),
-        IpAddr::V6(source) => {
-            let mut server = [0; 16];
-            (server[0], server[15]) = (0xfd, 2);
-            ethernet.ipv6(source.octets(), server, 64)
-        }
-    };
+    match (source, server(source)) {
+        (IpAddr::V4(source), IpAddr::V4(to)) => ethernet.ipv4(source.octets(), to.octets(), 64),
+        (IpAddr::V6(source), IpAddr::V6(to)) => ethernet.ipv6(source.octets(), to.octets(), 64),
+        _ => unreachable!("the server is of the same family"),
+    }
+}
+
+/// A SYN from `source` to a port of [`server`].
+pub(super) fn syn(source: IpAddr, port: u16) -> Vec<u8> {
+    let mut frame = Vec::new();
+    network(source)
+        .tcp(40_000, port, 1, 1024)
+        .syn()
+        .options(&[TcpOptionElement::MaximumSegmentSize(1460)])
+        .expect("it fits")
+        .write(&mut frame, &[])
+        .expect("a frame fits into memory");
+    frame
+}
+
+/// The frame with VLAN tags, the outermost first, as (protocol, id).
+pub(super) fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    let mut tagged = addresses.to_vec();
+    for (protocol, id) in tags {
+        tagged.extend(protocol.to_be_bytes());
+        tagged.extend(id.to_be_bytes());
+    }
+    tagged.extend(rest);
+    tagged
+}
+
+/// TCP or UDP from `source` to a port of [`server`].
+pub(super) fn packet(source: IpAddr, is_tcp: bool, port: u16) -> Vec<u8> {
+    let network = network(source);
     let mut frame = Vec::new();
     let written = if is_tcp {
         network

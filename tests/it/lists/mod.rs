@@ -5,5 +5,6 @@ mod bed;
 mod change;
 mod command;
 mod exempt;
+mod guard;
 mod reference;
 mod time;
