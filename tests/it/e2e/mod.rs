@@ -2,6 +2,7 @@
 
 mod counts;
 mod events;
+mod keep_alive;
 mod lab;
 mod lifecycle;
 mod scrape;

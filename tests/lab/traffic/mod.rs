@@ -9,7 +9,7 @@ mod ssh;
 mod tls;
 
 pub use dns::{DnsType, query as dns_query, query_tcp as dns_query_tcp};
-pub use http::get as http_get;
+pub use http::{KeepAlive, get as http_get};
 pub use scan::connect_all;
 pub use server::Servers;
 pub use ssh::banner as ssh_banner;
