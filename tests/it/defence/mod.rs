@@ -3,10 +3,12 @@
 //!
 //! As in [`super::flood`], nothing here depends on how fast the machine is.
 
+mod capabilities;
 mod clients;
 mod restart;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use sensor_tests::flood::{Crowd, ListenOptions, Listener, Outcome, Service};
 use sensor_tests::{
@@ -26,7 +28,7 @@ struct Scene {
     lab: Lab,
     _listener: Listener,
     file_system: BpfFs,
-    _directory: TempDir,
+    directory: TempDir,
     options: SensorOptions,
 }
 
@@ -41,20 +43,24 @@ impl Scene {
         let listener = Listener::start(&lab.server, Service::Http, options).expect("a server");
         let file_system = BpfFs::mount().expect("a BPF file system");
         let directory = sensor_tests::scratch().expect("a directory");
-        let file = directory.path().join("sensor.toml");
-        let pins = file_system.folder().display().to_string();
-        std::fs::write(&file, config.replace("PINS", &pins)).expect("a file");
-        let args = vec!["-c".to_owned(), file.display().to_string()];
-        Self {
+        let mut scene = Self {
             lab,
             _listener: listener,
             file_system,
-            _directory: directory,
-            options: SensorOptions {
-                args,
-                ..SensorOptions::default()
-            },
-        }
+            directory,
+            options: SensorOptions::default(),
+        };
+        let file = scene.configure(config).display().to_string();
+        scene.options.args = vec!["-c".to_owned(), file];
+        scene
+    }
+
+    /// Writes the configuration; where it lies.
+    fn configure(&self, config: &str) -> PathBuf {
+        let file = self.directory.path().join("sensor.toml");
+        let pins = self.file_system.folder().display().to_string();
+        std::fs::write(&file, config.replace("PINS", &pins)).expect("a file");
+        file
     }
 
     fn start(&self) -> Sensor {
