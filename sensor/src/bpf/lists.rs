@@ -15,6 +15,7 @@ use zerocopy::{Immutable, IntoBytes};
 
 use super::{
     DataPlane, PlaneError,
+    list_records::{ListRecords, MAX_RECORDS},
     plane::failed,
     sys::{
         mapped::{MappedArray, Window},
@@ -22,7 +23,7 @@ use super::{
     },
 };
 use crate::{
-    lists::{Compiled, Entry, Prefix},
+    lists::{Compiled, Entry, Prefix, Record},
     source::live::monotonic_ns,
 };
 
@@ -41,6 +42,10 @@ pub(super) struct ListMaps {
     pub(super) installed: Compiled,
     /// The last generation that was in force: see `Settings::lists_generation`.
     pub(super) generation: u32,
+    /// What the next process shall know; none without pinning.
+    pub(super) records: Option<ListRecords>,
+    /// What the process before has remembered, until it is asked for.
+    pub(super) remembered: Vec<(u32, Record)>,
 }
 
 /// A difference between two sorted tables.
@@ -117,6 +122,29 @@ impl DataPlane {
         installed.and(written).map_err(failed("lists"))
     }
 
+    /// What an earlier process has remembered of its lists beside the pinned data plane, each entry
+    /// with the index of its hits. The next call gives nothing.
+    pub(crate) fn take_remembered_lists(&mut self) -> Vec<(u32, Record)> {
+        std::mem::take(&mut self.loaded.lists.remembered)
+    }
+
+    /// Remembers entries for the next process, in the place of those before; without pinning there
+    /// is none. Returns how many there was no room for.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the kernel refuses one.
+    pub(crate) fn remember_lists(
+        &mut self,
+        records: &[(u32, Record)],
+    ) -> Result<usize, PlaneError> {
+        let Some(map) = &mut self.loaded.lists.records else {
+            return Ok(0);
+        };
+        let (kept, rest) = records.split_at(records.len().min(MAX_RECORDS));
+        map.write(kept).map_err(failed("records of the lists"))?;
+        Ok(rest.len())
+    }
+
     /// What an entry of the lists has decided over.
     ///
     /// # Errors
@@ -148,8 +176,9 @@ impl ListMaps {
     /// The kernel's. What was to be is remembered beside what was, so that the next call
     /// completes or undoes the change.
     fn install(&mut self, new: Compiled, reused: &[u32]) -> io::Result<()> {
-        for hits in reused {
-            self.hits.put(&[*hits], &[ListHits::default()])?;
+        for hits in reused.chunks(BATCH) {
+            self.hits
+                .put(hits, &vec![ListHits::default(); hits.len()])?;
         }
         let old = std::mem::take(&mut self.installed);
         let result = self.change(&old, &new);

@@ -22,6 +22,7 @@ use super::{
     flows::FlowTables,
     generation::{Beginning, Generations},
     guard::{self, Guard},
+    list_records::ListRecords,
     lists::{ListMaps, first_generation},
     pin::{Before, Old, Pins, Previous, layout},
     rings::Rings,
@@ -187,7 +188,23 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         hits: typed(&mut object, map::LIST_HITS, Table::new)?,
         installed: Compiled::default(),
         generation: first_generation(),
+        records: None,
+        remembered: Vec::new(),
     };
+    if let Some(pins) = &pins {
+        let refused = |source| refused_map("the records of the lists", source);
+        let records = ListRecords::open(&pins.state).map_err(refused)?;
+        // With other layouts all hits begin anew.
+        let latest = previous.iter().max_by_key(|one| one.heartbeat_ns());
+        lists.remembered = match latest.filter(|_| before.own.is_none()) {
+            Some(latest) => {
+                let found = ListRecords::find(latest.state()).map_err(refused)?;
+                found.map(|found| found.read()).unwrap_or_default()
+            }
+            None => records.read(),
+        };
+        lists.records = Some(records);
+    }
     if before.own.is_some() {
         let resumed = lists.resume();
         resumed.map_err(|source| refused_map(map::LIST_PREFIXES, source))?;

@@ -20,6 +20,7 @@ mod generation;
 mod guard;
 mod inspect;
 mod law;
+mod list_records;
 mod lists;
 mod load;
 mod netlink;

@@ -8,6 +8,7 @@ mod bitmap;
 mod compile;
 mod feed;
 mod model;
+mod record;
 mod settings;
 mod target;
 
@@ -18,4 +19,5 @@ pub use settings::ListSettings;
 pub use target::{Prefix, Target, TargetError};
 
 pub(crate) use bitmap::Bitmap;
+pub(crate) use record::Record;
 pub(crate) use settings::FeedFile;

@@ -9,7 +9,7 @@ use std::{
 use sensor_ebpf::abi::{LIST_ENTRIES, LIST_PORTS};
 use serde::{Deserialize, Serialize};
 
-use super::{Compiled, Target};
+use super::{Compiled, Record, Target};
 use crate::core::time::Timestamp;
 
 /// A reason is cut to so many characters.
@@ -130,6 +130,8 @@ pub struct Lists {
     unused: u32,
     /// Counters that are in use again, and have to be zeroed.
     reused: Vec<u32>,
+    /// An earlier process may have used any counter.
+    resumed: bool,
 }
 
 impl Lists {
@@ -183,13 +185,48 @@ impl Lists {
             return Err(ListError::Full);
         }
         self.ports += usize::from(is_port);
-        if (self.unused as usize) < LIST_ENTRIES {
+        let is_unused = (self.unused as usize) < LIST_ENTRIES;
+        let counter = if is_unused {
             self.unused += 1;
-            return Ok(self.unused - 1);
+            self.unused - 1
+        } else {
+            self.freed.pop_front().ok_or(ListError::Full)?
+        };
+        if !is_unused || self.resumed {
+            self.reused.push(counter);
         }
-        let counter = self.freed.pop_front().ok_or(ListError::Full)?;
-        self.reused.push(counter);
         Ok(counter)
+    }
+
+    /// Goes on with what an earlier process has remembered, each entry with its hits. The lists
+    /// have to be empty.
+    pub(crate) fn resume(&mut self, records: Vec<(u32, Record)>) {
+        self.resumed = true;
+        let mut used = BTreeSet::new();
+        for (counter, record) in records {
+            let Some((new, since)) = record.entry() else {
+                continue;
+            };
+            let is_known = (counter as usize) < LIST_ENTRIES && used.insert(counter);
+            if !is_known {
+                continue;
+            }
+            // The next counter to be given out.
+            self.unused = counter;
+            let before = self.entries.len();
+            if self.add(new, since).is_err() || self.entries.len() == before {
+                used.remove(&counter);
+            }
+        }
+        self.unused = used.last().map_or(0, |last| last + 1);
+        self.freed = (0..self.unused).filter(|one| !used.contains(one)).collect();
+        self.reused.clear();
+    }
+
+    /// What outlives the process, by the index of its hits.
+    pub(crate) fn records(&self) -> Vec<(u32, Record)> {
+        let record = |(key, entry): (&Key, &Entry)| Some((entry.hits, Record::of(key, entry)?));
+        self.iter().filter_map(record).collect()
     }
 
     fn forget_end(&mut self, until_ns: Option<u64>, key: &Key) {

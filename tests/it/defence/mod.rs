@@ -5,11 +5,13 @@
 
 mod capabilities;
 mod clients;
+mod lists;
 mod restart;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use anyhow::Result;
 use sensor_tests::flood::{Crowd, ListenOptions, Listener, Outcome, Service};
 use sensor_tests::{
     BpfFs, DEADLINE, Generator, Lab, LabOptions, Sensor, SensorOptions, Sources, StreamSpec, until,
@@ -102,6 +104,13 @@ impl Scene {
             outcome.served() + lost >= outcome.all(),
             "lost {lost}: {outcome:?}"
         );
+    }
+
+    /// With `tcp_syncookies=2`, SYNs that came to the listener from outside by the kernel's own count:
+    /// those that cookies answered, but for the successful connections on loopback, to the sensor's metrics.
+    fn reached(&self) -> Result<i64> {
+        let of = |name| Ok::<_, anyhow::Error>(self.lab.server.tcp_counter(name)?.cast_signed());
+        Ok(of("SyncookiesSent")? - (of("ActiveOpens")? - of("AttemptFails")?))
     }
 
     fn lost(&self) -> u64 {

@@ -59,13 +59,6 @@ impl Scene {
         Ok(counted)
     }
 
-    /// SYNs that came to the listener from outside, by the kernel's own count: those that cookies
-    /// answered, but for the successful connections on loopback, to the sensor's metrics.
-    fn reached(&self) -> Result<i64> {
-        let of = |name| Ok::<_, anyhow::Error>(self.lab.server.tcp_counter(name)?.cast_signed());
-        Ok(of("SyncookiesSent")? - (of("ActiveOpens")? - of("AttemptFails")?))
-    }
-
     #[track_caller]
     fn takes_more(&self) {
         let taken = || self.counted().expect("the counters").taken;

@@ -28,11 +28,18 @@ pub(super) struct LiveLists {
 }
 
 impl LiveLists {
-    /// Nothing is listed, but the kernel may hold what an earlier process has left: it is replaced
-    /// by what the configuration lists.
-    pub(super) fn new() -> Self {
+    /// Goes on with what an earlier process has left beside a pinned data plane, until
+    /// [`configure`](Self::configure) brings it in line with the configuration.
+    pub(super) fn resume(plane: &mut DataPlane) -> Self {
+        let remembered = plane.take_remembered_lists();
+        let mut model = Lists::default();
+        if !remembered.is_empty() {
+            tracing::info!(entries = remembered.len(), "Listed as before the restart");
+        }
+        model.resume(remembered);
         Self {
-            model: Lists::default(),
+            model,
+            // The kernel may hold more than that.
             is_behind: true,
         }
     }
@@ -110,6 +117,16 @@ impl LiveLists {
 
     /// Gives the kernel what the model says.
     fn install(&mut self, plane: &mut DataPlane) -> Result<(), PlaneError> {
+        // First, so that a process that is killed in between leaves nothing forgotten that is in
+        // force.
+        match plane.remember_lists(&self.model.records()) {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::warn!(
+                forgotten,
+                "So many entries would not outlive the sensor: list them in a feed"
+            ),
+            Err(error) => tracing::error!("The lists would not outlive the sensor: {error}"),
+        }
         let reused = self.model.take_reused();
         let result = plane.set_lists(self.model.compile(), &reused);
         self.is_behind = result.is_err();

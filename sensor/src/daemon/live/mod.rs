@@ -148,7 +148,7 @@ impl Live {
             batches: exporter.batches(),
             interval: Duration::from_millis(config.flows.interval_ms),
             syn_flood: SynFlood::new(config.detect.syn_flood.clone()),
-            lists: LiveLists::new(),
+            lists: LiveLists::resume(&mut plane),
             taker: Taker {
                 dissected: Dissected::default(),
                 told_packets: 0,

@@ -24,6 +24,7 @@ pub(crate) use self::{
     per_cpu::{PerCpuArray, PerCpuHeads},
 };
 
+const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 const BPF_MAP_TYPE_RINGBUF: u32 = 27;
@@ -98,6 +99,13 @@ pub(crate) fn create_ring(bytes: u32) -> io::Result<OwnedFd> {
 /// Makes an array of one value of `bytes` bytes.
 pub(crate) fn create_value(bytes: u32, name: &[u8]) -> io::Result<OwnedFd> {
     create(BPF_MAP_TYPE_ARRAY, (4, bytes), 1, None, name)
+}
+
+/// Makes a hash table from `K` to `V`.
+pub(crate) fn create_table<K, V>(entries: u32, name: &[u8]) -> io::Result<OwnedFd> {
+    let size = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
+    let sizes = (size(size_of::<K>())?, size(size_of::<V>())?);
+    create(BPF_MAP_TYPE_HASH, sizes, entries, None, name)
 }
 
 /// Refuses a map whose keys or values are not as long as this process thinks.
