@@ -138,9 +138,9 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
     let mut rings = Rings::create(&rings, &online, options.ring_bytes, state)
         .map_err(|source| refused_map("a sample ring", source))?;
     for previous in &previous {
-        rings
-            .adopt(previous.state(), previous.is_readable())
-            .map_err(|source| refused_map("a sample ring of an earlier data plane", source))?;
+        if let Err(error) = rings.adopt(previous.state(), previous.is_readable()) {
+            tracing::warn!("Samples that wait in rings of an earlier data plane are lost: {error}");
+        }
     }
     let beginning = match &before.own {
         Some(meta) => Beginning::Resume {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::{Map, MapData, RingBuf};
+use aya::maps::{Map, MapData, MapType, RingBuf};
 use sensor_ebpf::abi::SampleHeader;
 use zerocopy::FromBytes as _;
 
@@ -201,6 +201,11 @@ impl Rings {
 
 impl Ring {
     fn new(map: MapData, origin: Origin) -> io::Result<Self> {
+        // Names promise nothing where another version has given them.
+        let kind = map.info().and_then(|info| info.map_type());
+        if kind.map_err(io::Error::other)? != MapType::RingBuf {
+            return Err(io::Error::other("a map that is called a ring is none"));
+        }
         let buffer = RingBuf::try_from(Map::RingBuf(map)).map_err(io::Error::other)?;
         Ok(Self {
             buffer,
