@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sensor_ebpf::abi::Settings;
+
 use super::{
     PinError,
     load::Loaded,
@@ -41,6 +43,25 @@ pub(super) fn found(loaded: &Loaded) -> Option<Takeover> {
         lost_packets: 0,
         replaced: found.is_none(),
     })
+}
+
+/// Goes on defending what the data plane defended that is replaced: the settings to begin with.
+pub(super) fn inherit(loaded: &mut Loaded) -> Settings {
+    let mut settings = Settings::default();
+    let readable = loaded
+        .previous
+        .iter()
+        .filter(|previous| previous.is_readable());
+    if let Some(latest) = readable.max_by_key(|previous| previous.heartbeat_ns()) {
+        match loaded.guard.inherit(latest.state()) {
+            Ok(mode) => settings.guard = mode,
+            Err(error) => {
+                tracing::warn!("What was under defence against SYN floods is so no more: {error}");
+            }
+        }
+        settings.destinations = loaded.guard.destinations().len() as u32;
+    }
+    settings
 }
 
 /// Follows the devices that vanished, or got another name, while there was no daemon.

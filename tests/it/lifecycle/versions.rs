@@ -3,8 +3,11 @@
 use std::fs;
 
 use anyhow::Result;
-use sensor::bpf::{AttachOptions, DataPlane};
-use sensor_ebpf::abi::{Settings, mode};
+use sensor::{
+    bpf::{AttachOptions, DataPlane},
+    guard::GuardConfig,
+};
+use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, Method, Settings, mode};
 
 use super::{Bed, DEVICE, close, load, state::ABI};
 
@@ -83,6 +86,36 @@ fn records_of_another_version_are_lost_by_number() -> Result<()> {
         load(&plane)?.packets(2, 50)?;
         assert_eq!(close(&mut plane), 50);
         assert!(bed.state()?.ends_with(state.file_name().expect("a name")));
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_defended_stays_so_over_a_replacement() -> Result<()> {
+    Bed::run(|bed| {
+        let key = |port| DestinationKey {
+            port,
+            ..DestinationKey::default()
+        };
+        let method = |method| Destination {
+            method: method as u32,
+            ..Destination::default()
+        };
+        let (mut plane, _) = bed.start()?;
+        plane.guard_configure(&GuardConfig::default().settings(100), GuardMode::Mitigate)?;
+        plane.guard_put(key(80), method(Method::Cookie))?;
+        plane.guard_put(key(443), method(Method::Retransmission))?;
+        drop(plane);
+        let plane = bed.plane_of(8192)?;
+        assert_eq!(plane.guard_mode(), GuardMode::Mitigate as u32);
+        let mut held: Vec<_> = plane
+            .guard_destinations()
+            .iter()
+            .map(|(key, destination)| (key.port, destination.method))
+            .collect();
+        held.sort_unstable();
+        let cookie = (80, Method::Cookie as u32);
+        assert_eq!(held, [cookie, (443, Method::Retransmission as u32)]);
         Ok(())
     })
 }

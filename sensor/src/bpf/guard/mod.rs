@@ -8,12 +8,13 @@ use std::{collections::VecDeque, io};
 
 use sensor_ebpf::abi::{
     Destination, DestinationCounters, DestinationKey, GuardMode, GuardSettings, MAX_DESTINATIONS,
-    MAX_SUSPECTS, SEED_WORDS,
+    MAX_SUSPECTS, SEED_WORDS, Settings, map,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::{
     DataPlane, GuardTables, PlaneError,
+    pin::State,
     plane::failed,
     sys::map::{Array, Cursor, HashTable, PerCpuArray},
 };
@@ -61,26 +62,31 @@ impl Guard {
         if seed != [0; SEED_WORDS] {
             self.seed = seed;
         }
-        self.destinations.clear();
-        let mut keys = vec![DestinationKey::default(); MAX_DESTINATIONS];
-        let mut values = vec![Destination::default(); MAX_DESTINATIONS];
-        let mut cursor = Cursor::default();
-        loop {
-            let batch = self
-                .maps
-                .destinations
-                .read_growing(&mut cursor, &mut keys, &mut values)?;
-            let read = keys.iter().copied().zip(values.iter().copied());
-            self.destinations.extend(read.take(batch.count));
-            if batch.end {
-                break;
-            }
-        }
+        self.destinations = self.maps.destinations.all(MAX_DESTINATIONS)?;
         let used = |slot: &u32| self.destinations.iter().any(|(_, has)| has.slot == *slot);
         self.free = (0..MAX_DESTINATIONS as u32)
             .filter(|slot| !used(slot))
             .collect();
         Ok(())
+    }
+
+    /// Takes over the destinations of an earlier data plane, whose maps this one replaces. Returns
+    /// the [`GuardMode`] that was in force there.
+    pub(super) fn inherit(&mut self, from: &State) -> io::Result<u32> {
+        let open = |name| -> io::Result<_> {
+            let map = from.open(name)?;
+            map.ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        let settings: Array<Settings> = Array::new(open(map::SETTINGS)?)?;
+        let destinations: HashTable<_, _> = HashTable::new(open(map::DESTINATIONS)?)?;
+        for (key, destination) in destinations.all(MAX_DESTINATIONS)? {
+            self.put(key, destination)?;
+        }
+        Ok(settings.get(0)?.guard)
+    }
+
+    pub(super) fn destinations(&self) -> &[(DestinationKey, Destination)] {
+        &self.destinations
     }
 
     fn find(&self, key: &DestinationKey) -> Option<usize> {
@@ -252,7 +258,7 @@ impl DataPlane {
     /// The destinations that are watched or defended, in no order.
     #[must_use]
     pub fn guard_destinations(&self) -> &[(DestinationKey, Destination)] {
-        &self.loaded.guard.destinations
+        self.loaded.guard.destinations()
     }
 
     /// What was counted of a destination on all CPUs since it was put in; `None` if it is not

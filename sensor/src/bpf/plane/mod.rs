@@ -86,14 +86,15 @@ impl DataPlane {
         let mut loaded = load(options, Some(path))?;
         sweep();
         let taken = takeover::found(&loaded);
-        let mut settings = Settings::default();
-        if taken.as_ref().is_some_and(|taken| !taken.replaced) {
-            let read = loaded.settings.get(0);
-            settings = read.map_err(|source| LoadError::Map {
-                what: "settings".into(),
-                source,
-            })?;
-        }
+        let settings = match taken {
+            Some(taken) if !taken.replaced => {
+                loaded.settings.get(0).map_err(|source| LoadError::Map {
+                    what: "settings".into(),
+                    source,
+                })?
+            }
+            _ => takeover::inherit(&mut loaded),
+        };
         takeover::catch_up(&mut loaded);
         Ok(Self {
             attached: Vec::new(),

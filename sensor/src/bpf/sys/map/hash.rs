@@ -104,6 +104,28 @@ where
         }
     }
 
+    /// All elements of a table that nothing changes meanwhile; `expected` of them fit at once.
+    pub(crate) fn all(&self, expected: usize) -> io::Result<Vec<(K, V)>>
+    where
+        K: Copy,
+        V: Copy,
+    {
+        let mut keys = Vec::new();
+        keys.resize_with(expected, K::new_zeroed);
+        let mut values = Vec::new();
+        values.resize_with(expected, V::new_zeroed);
+        let mut all = Vec::new();
+        let mut cursor = Cursor::default();
+        loop {
+            let batch = self.read_growing(&mut cursor, &mut keys, &mut values)?;
+            let read = keys.iter().copied().zip(values.iter().copied());
+            all.extend(read.take(batch.count));
+            if batch.end {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Deletes `keys`; those that are not there are skipped.
     pub(crate) fn delete(&self, mut keys: &[K]) -> io::Result<()> {
         while !keys.is_empty() {
