@@ -3,6 +3,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Sizes of the data part of a ring record; the last holds a full 1,518-byte frame with tags.
 pub const SAMPLE_SIZES: [usize; 3] = [128, 512, 2048];
 
+const _: () = {
+    let [a, b, c] = SAMPLE_SIZES;
+    // Whoever copies into them masks lengths.
+    assert!(a.is_power_of_two() && b.is_power_of_two() && c.is_power_of_two());
+};
+
 /// Why a packet was sampled; each class has its own token budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

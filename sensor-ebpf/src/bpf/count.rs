@@ -1,16 +1,16 @@
 //! Exact counters per flow.
 
 use sensor_ebpf::{
-    abi::{FlowEntry, FlowKey, ProtocolClass, entry_flags},
+    abi::{FlowKey, ProtocolClass, entry_flags},
     sampling::State,
 };
 
-use super::{atomic, run::Run};
+use super::{atomic, run::Run, table::Entry};
 
 /// The flow's entry, and the packet's number within flow and generation.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {
-    pub(super) entry: *mut FlowEntry,
+    pub(super) entry: Entry,
     pub(super) number: u64,
 }
 
@@ -24,48 +24,49 @@ mod flag {
 
 /// What is remembered of the entry's flow.
 #[inline(always)]
-pub(super) fn state(entry: *mut FlowEntry) -> State {
+pub(super) fn state(entry: Entry) -> State {
     // SAFETY: a live map value; of concurrent writers any may win, at the price of a sample or of
     // asking the lists again.
-    unsafe { State((&raw const (*entry).state).read_volatile()) }
+    unsafe { State((&raw const (*entry.as_ptr()).state).read_volatile()) }
 }
 
 /// Notes something of the entry's flow.
 #[inline(always)]
-pub(super) fn set_state(entry: *mut FlowEntry, state: State) {
+pub(super) fn set_state(entry: Entry, state: State) {
     // SAFETY: as in `state`.
-    unsafe { (&raw mut (*entry).state).write_volatile(state.0) };
+    unsafe { (&raw mut (*entry.as_ptr()).state).write_volatile(state.0) };
 }
 
 /// Counts the packet into its flow's entry.
 #[inline(always)]
-pub(super) fn packet(run: &mut Run, entry: *mut FlowEntry, tcp_flags: u8) -> Counted {
+pub(super) fn packet(run: &mut Run, entry: Entry, tcp_flags: u8) -> Counted {
     let now = run.now_ns();
-    // SAFETY: `entry` points to a live map value; fields are changed atomically, or written by
+    let at = entry.as_ptr();
+    // SAFETY: `at` points to a live map value; fields are changed atomically, or written by
     // plain stores of which any may win.
     unsafe {
         // An atomic addition lets no later load overtake it: without this one the entry's second
         // cache line would be fetched only after its first has come.
-        let seen = (&raw const (*entry).tcp_flags).read_volatile();
-        let number = atomic::fetch_add(&raw mut (*entry).packets, run.packets) + 1;
-        atomic::add(&raw mut (*entry).bytes, run.bytes);
-        (&raw mut (*entry).last_ns).write_volatile(now);
+        let seen = (&raw const (*at).tcp_flags).read_volatile();
+        let number = atomic::fetch_add(&raw mut (*at).packets, run.packets) + 1;
+        atomic::add(&raw mut (*at).bytes, run.bytes);
+        (&raw mut (*at).last_ns).write_volatile(now);
         let flags = u64::from(tcp_flags);
         if seen & flags != flags {
-            atomic::or(&raw mut (*entry).tcp_flags, flags);
+            atomic::or(&raw mut (*at).tcp_flags, flags);
         }
         if tcp_flags & (flag::SYN | flag::FIN | flag::RST) != 0 {
             let packets = run.packets as u32;
             if is_open(tcp_flags) {
-                atomic::add32(&raw mut (*entry).syn, packets);
+                atomic::add32(&raw mut (*at).syn, packets);
             } else if tcp_flags & flag::SYN != 0 {
-                atomic::add32(&raw mut (*entry).syn_ack, packets);
+                atomic::add32(&raw mut (*at).syn_ack, packets);
             }
             if tcp_flags & flag::FIN != 0 {
-                atomic::add32(&raw mut (*entry).fin, packets);
+                atomic::add32(&raw mut (*at).fin, packets);
             }
             if tcp_flags & flag::RST != 0 {
-                atomic::add32(&raw mut (*entry).rst, packets);
+                atomic::add32(&raw mut (*at).rst, packets);
             }
         }
         Counted { entry, number }
@@ -74,9 +75,9 @@ pub(super) fn packet(run: &mut Run, entry: *mut FlowEntry, tcp_flags: u8) -> Cou
 
 /// Notes that a SYN cookie opened the entry's connection.
 #[inline(always)]
-pub(super) fn mark_by_cookie(entry: *mut FlowEntry) {
+pub(super) fn mark_by_cookie(entry: Entry) {
     // SAFETY: a live map value, changed atomically.
-    unsafe { atomic::or(&raw mut (*entry).tcp_flags, entry_flags::BY_COOKIE) };
+    unsafe { atomic::or(&raw mut (*entry.as_ptr()).tcp_flags, entry_flags::BY_COOKIE) };
 }
 
 /// Whether a segment is the first of its flow that is no SYN, and acknowledges one.
@@ -86,7 +87,7 @@ pub(super) fn completes_handshake(counted: Counted, tcp_flags: u8) -> bool {
         return false;
     }
     // SAFETY: a live map value; of concurrent writers any may win.
-    let syns = unsafe { (&raw const (*counted.entry).syn).read_volatile() };
+    let syns = unsafe { (&raw const (*counted.entry.as_ptr()).syn).read_volatile() };
     syns != 0 && counted.number == u64::from(syns) + 1
 }
 

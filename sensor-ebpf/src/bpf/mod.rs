@@ -2,6 +2,7 @@
 //! know; `xdp` and `egress` fill it in and are the entry points.
 
 mod atomic;
+mod bounds;
 mod count;
 mod egress;
 mod guard;

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use sensor_ebpf::{
     abi::{
-        DEVICES_SIZE, Direction, DropReason, FlowEntry, FlowKey, ProtocolClass, Settings, Totals,
+        DEVICES_SIZE, Direction, DropReason, FlowKey, ProtocolClass, Settings, Totals,
         UnparsedReason, totals_index,
     },
     parse::{Headers, Unkeyed},
@@ -15,7 +15,7 @@ use super::{
     lists,
     maps::{CPU, Cpu, DEVICES, EPOCH, SETTINGS, TOTALS},
     sample::{self, Wanted},
-    table::Place,
+    table::{Entry, Place},
 };
 
 /// One packet on its way through a program.
@@ -157,7 +157,7 @@ impl Run {
     /// that its later packets make one look-up. `None` if there is no room. `passed` is the
     /// generation of the lists that let the flow pass until they change, or 0.
     #[inline(always)]
-    fn first_touch(&mut self, place: &Place, key: &FlowKey, passed: u32) -> Option<*mut FlowEntry> {
+    fn first_touch(&mut self, place: &Place, key: &FlowKey, passed: u32) -> Option<Entry> {
         if place.is_full(self) {
             return None;
         }

@@ -1,5 +1,7 @@
 //! Copies of packets to user space.
 
+use core::cmp;
+
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
@@ -17,6 +19,7 @@ use sensor_ebpf::{
 };
 
 use super::{
+    bounds,
     count::Counted,
     maps::{FILTER_PORTS, FLOW_STATE, RINGS, in_filter},
     run::Run,
@@ -64,7 +67,7 @@ pub(super) fn of_flow(
     flow: Option<Counted>,
 ) -> Option<Wanted> {
     // SAFETY: a live map value; a torn or stale state costs at most a sample.
-    let state = flow.map(|flow| State(unsafe { (&raw const (*flow.entry).state).read() }));
+    let state = flow.map(|flow| State(unsafe { (&raw const (*flow.entry.as_ptr()).state).read() }));
     let class = sampling::decide(run.settings, state, key, tcp_flags, run.totals.runs)?;
     if !passes_filter(run.settings, key) {
         return None;
@@ -172,16 +175,10 @@ unsafe fn record<const SIZE: usize>(
         vlan_proto,
         _pad: 0,
     };
-    // Without the volatile read LLVM derives the bound from the branch that chose SIZE, drops
-    // this check, and the verifier misses it.
-    // SAFETY: `len` is a live local variable.
-    let mut len = unsafe { (&raw const len).read_volatile() };
-    if len > SIZE as u32 {
-        len = SIZE as u32;
-    }
     if len == 0 {
         return Err(SampleLoss::Unreadable);
     }
+    let len = bounds::length(cmp::min(len as usize, SIZE), SIZE);
     header.captured_len = len;
     // SAFETY: the size is a constant, which is what the verifier asks for; the record is either
     // submitted or discarded on each path; header and data lie within it.
@@ -222,7 +219,7 @@ pub(super) fn remembered(key: &FlowKey) -> State {
 #[inline(always)]
 fn remember(key: &FlowKey, flow: Counted) {
     // SAFETY: a live map value; of concurrent writers any may win, at the price of a sample.
-    let state = unsafe { State((*flow.entry).state).after_sample() };
+    let state = unsafe { State((*flow.entry.as_ptr()).state).after_sample() };
     let mut kept = state;
     if flow.number > 1 {
         if let Some(old) = FLOW_STATE.get_ptr_mut(key) {
@@ -238,5 +235,5 @@ fn remember(key: &FlowKey, flow: Counted) {
         }
     }
     // SAFETY: as above.
-    unsafe { (*flow.entry).state = kept.0 };
+    unsafe { (*flow.entry.as_ptr()).state = kept.0 };
 }

@@ -3,6 +3,8 @@
 //! Two CPUs that meet a flow for the first time at once may make two entries for it. Both are
 //! counted into, each packet once, and user space adds up what it finds.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sensor_ebpf::{
     abi::{FlowEntry, FlowKey, FlowSet, FlowSlot, SETS_PER_WORD, SlotTag, WAYS, set_of},
@@ -18,6 +20,10 @@ use super::{
 /// Kernel errors that `bpf_map_update_elem` returns.
 const EEXIST: i32 = -17;
 const E2BIG: i32 = -7;
+
+/// A flow's entry in a map. `Option` of it is one register, null for `None`: of two registers the
+/// second would have no value where the first says so, and the verifier of Linux 6.1 meets it.
+pub(super) type Entry = NonNull<FlowEntry>;
 
 /// Where a flow's entry is in a generation, or would be.
 #[derive(Clone, Copy)]
@@ -67,7 +73,7 @@ impl Place {
     /// No program takes an entry away, and user space makes a table anew only when no program can
     /// hold a pointer into it: the entry stays valid for as long as this run lasts.
     #[inline(always)]
-    pub(super) fn lookup(&self, key: &FlowKey) -> Option<*mut FlowEntry> {
+    pub(super) fn lookup(&self, key: &FlowKey) -> Option<Entry> {
         let set = self.set()?;
         for step in 0..WAYS {
             let (_, slot) = self.slot(set, step);
@@ -76,7 +82,7 @@ impl Place {
             unsafe {
                 let tag = SlotTag((&raw const (*slot).tag).read_volatile());
                 if tag == self.tag && self.is_key(&raw const (*slot).key) {
-                    return Some(&raw mut (*slot).entry);
+                    return NonNull::new(&raw mut (*slot).entry);
                 }
                 if !tag.is_of(self.epoch) {
                     return None;
@@ -87,12 +93,13 @@ impl Place {
     }
 
     #[inline(always)]
-    fn spilled(&self, key: &FlowKey) -> Option<*mut FlowEntry> {
-        if self.epoch & 1 == 0 {
+    fn spilled(&self, key: &FlowKey) -> Option<Entry> {
+        let found = if self.epoch & 1 == 0 {
             SPILL_0.get_ptr_mut(key)
         } else {
             SPILL_1.get_ptr_mut(key)
-        }
+        };
+        found.and_then(NonNull::new)
     }
 
     /// Whether it is known without trying that there is no room: this CPU has found the spill table
@@ -115,12 +122,7 @@ impl Place {
     /// Makes the entry of a flow that the generation has not met, with what is remembered of it
     /// (`FlowEntry::state`); `None` if there is no room.
     #[inline(always)]
-    pub(super) fn insert(
-        &self,
-        run: &mut Run,
-        key: &FlowKey,
-        state: u64,
-    ) -> Option<*mut FlowEntry> {
+    pub(super) fn insert(&self, run: &mut Run, key: &FlowKey, state: u64) -> Option<Entry> {
         let now = run.now_ns();
         let fresh = FlowEntry {
             first_ns: now,
@@ -143,7 +145,7 @@ impl Place {
                     (&raw mut (*slot).entry).write(fresh);
                     // Orders what was written before.
                     atomic::fetch_add(&raw mut (*slot).tag, 1);
-                    return Some(&raw mut (*slot).entry);
+                    return NonNull::new(&raw mut (*slot).entry);
                 }
             }
         }
@@ -163,7 +165,7 @@ impl Place {
     }
 
     #[inline(always)]
-    fn spill(&self, run: &mut Run, key: &FlowKey, fresh: &FlowEntry) -> Option<*mut FlowEntry> {
+    fn spill(&self, run: &mut Run, key: &FlowKey, fresh: &FlowEntry) -> Option<Entry> {
         // A failing insert into a full table takes locks on all CPUs' free lists. Once it has
         // failed, nothing makes room before the generation changes.
         if run.cpu.full_epoch == run.epoch {

@@ -94,9 +94,9 @@ impl Programs {
         let other = std::env::var_os("SENSOR_BPF_OBJECT")
             .map(std::fs::read)
             .transpose()?;
-        // The verifier's full log takes minutes where a program is too large for it.
+        // What led to a refusal; the full log takes minutes.
         let level = match std::env::var_os("SENSOR_BPF_LOG") {
-            Some(_) => VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS,
+            Some(_) => VerifierLogLevel::DEBUG | VerifierLogLevel::STATS,
             None => VerifierLogLevel::STATS,
         };
         let size = TableSize::of(setup.flows);

@@ -10,7 +10,7 @@ use sensor_ebpf::{
 };
 
 use super::{
-    super::maps::GUARD_SCRATCH,
+    super::{bounds, maps::GUARD_SCRATCH},
     Case, budget,
     socket::{self, Held, State},
 };
@@ -31,7 +31,8 @@ const ETHERNET_ADDRESSES: usize = 12;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const TCP_HEADER: usize = 20;
-const TCP_HEADER_MAX: usize = 60;
+/// More than the longest header, which has 60.
+const TCP_ROOM: usize = 64;
 
 /// The least MSS that every host has (RFC 9293 section 3.7.1, RFC 8200 section 5).
 const MIN_MSS_V4: u32 = 536;
@@ -100,9 +101,9 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
     if case.only_watch {
         return if may_send(case) { ONLY_WATCH } else { TOO_MANY };
     }
-    // The verifier has to see the check that the parser has made.
-    let tcp_len = case.subject.tcp_len();
-    if !(TCP_HEADER..=TCP_HEADER_MAX).contains(&tcp_len) {
+    // The verifier does not know what the parser has made sure of.
+    let tcp_len = bounds::length(case.subject.tcp_len(), TCP_ROOM);
+    if tcp_len < TCP_HEADER as u32 {
         return EINVAL;
     }
     let segment = (&raw mut scratch.segment).cast::<u8>();
@@ -112,7 +113,7 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
             case.frame.ctx.ctx,
             case.subject.ip() as u32,
             segment.cast(),
-            (ip_len + tcp_len) as u32,
+            ip_len as u32 + tcp_len,
         );
         if loaded != 0 {
             return EINVAL;
@@ -122,7 +123,7 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
             segment.cast(),
             ip_len as u32,
             segment.add(ip_len).cast(),
-            tcp_len as u32,
+            tcp_len,
         )
     };
     if cookie < 0 {
@@ -133,7 +134,7 @@ fn generate(case: &Case<'_>, scratch: &mut Scratch, ip_len: usize, socket: Held)
         return TOO_MANY;
     }
     if case.settings.flags & guard_flags::TIMESTAMPS != 0 {
-        scratch.read_options(ip_len + TCP_HEADER, ip_len + tcp_len);
+        scratch.read_options(ip_len + TCP_HEADER, ip_len + tcp_len as usize);
     }
     cookie
 }
