@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use sensor_ebpf::abi::Method;
 use sensor_tests::Host;
-use sensor_tests::flood::{Armed, Defence, FILTER_RATE, Filter, GuardReport, GuardSpec, Guarded};
+use sensor_tests::flood::{Armed, Defence, Filter, GuardReport, GuardSpec, Guarded};
 
 /// Whoever stands between the flood and the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,9 @@ impl Contender {
         !matches!(self, Self::Other(Defence::DropAll))
     }
 
-    pub(super) fn arm(self, host: &Host, target: SocketAddr) -> Result<InPlace> {
+    /// Puts it in place; `limit` is that of SYNs a second to the target by the method "rate", or 0
+    /// for none.
+    pub(super) fn arm(self, host: &Host, target: SocketAddr, limit: u32) -> Result<InPlace> {
         match self {
             Self::Other(defence) => defence.arm(host, target.port()).map(InPlace::Other),
             Self::Guard(method, cookies) => {
@@ -55,8 +57,7 @@ impl Contender {
                 network.set_sysctl("net/ipv4/tcp_syncookies", cookies)?;
                 let mut spec = GuardSpec::new(method, [target]);
                 if method == Method::Rate {
-                    // No source of this flood comes twice: what helps is the limit of all.
-                    spec.syn_per_second = FILTER_RATE;
+                    spec.syn_per_second = limit;
                 }
                 Guarded::start(host, spec).map(InPlace::Guard)
             }

@@ -1,7 +1,9 @@
-//! `sensor-lab flood`: what a SYN flood costs whom. Two parts: how many SYNs a second each
-//! contender takes on one core (capacity), and what becomes of clients meanwhile (harm).
+//! `sensor-lab flood`: what a SYN flood costs whom. Three parts: how many SYNs a second each
+//! contender takes on one core (capacity), what becomes of clients meanwhile (harm), and of a crowd
+//! of clients where there is no flood (crowd).
 
 mod contender;
+mod crowd;
 mod round;
 
 use std::io::Write as _;
@@ -25,12 +27,14 @@ enum Part {
     Capacity,
     /// Clients while the flood runs.
     Harm,
+    /// Many clients and no flood.
+    Crowd,
 }
 
 /// What to measure, and for how long.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this part (default: both).
+    /// Only this part (default: all).
     #[arg(long)]
     part: Option<Part>,
     /// Only contenders whose name contains one of these words.
@@ -46,7 +50,7 @@ pub(crate) struct Options {
     /// Legitimate connections a second.
     #[arg(long, default_value_t = 200)]
     clients: u32,
-    /// Over IPv6 instead of IPv4 (harm; the capacity is measured over both).
+    /// Over IPv6 instead of IPv4 (harm; the others are measured over both).
     #[arg(long)]
     ipv6: bool,
     /// Length of a run of the harm part.
@@ -63,6 +67,7 @@ struct Figures {
     conditions: Vec<String>,
     rows: Vec<Row>,
     harm: Vec<Harm>,
+    crowd: Vec<crowd::Row>,
 }
 
 /// Capacity of a contender.
@@ -113,15 +118,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         conditions: conditions(options),
         ..Figures::default()
     };
-    if options.part != Some(Part::Harm) {
+    let asks = |part| options.part.is_none_or(|only| only == part);
+    if asks(Part::Capacity) {
         figures.rows = capacity(&contenders, options.rounds, &mut figures.conditions);
     }
-    if options.part != Some(Part::Capacity) {
+    if asks(Part::Harm) {
         for &rate in &options.rates {
             for &contender in contenders.iter().filter(|one| one.lets_clients_in()) {
                 match harm(contender, rate, options) {
                     Ok(row) => figures.harm.push(row),
                     // The others' figures are worth having all the same.
+                    Err(error) => leave_out(&mut figures.conditions, contender, &error),
+                }
+            }
+        }
+    }
+    if asks(Part::Crowd) {
+        for ipv6 in [false, true] {
+            for &contender in contenders.iter().filter(|one| one.lets_clients_in()) {
+                match crowd::measure(contender, ipv6) {
+                    Ok(row) => figures.crowd.push(row),
                     Err(error) => leave_out(&mut figures.conditions, contender, &error),
                 }
             }
@@ -229,5 +245,11 @@ fn conditions(options: &Options) -> Vec<String> {
             options.clients, options.seconds
         ),
         format!("nftables limit; guard, rate: {FILTER_RATE} SYN/s pass, whoever sent them"),
+        format!(
+            "crowd: {} connections a second for {:?}, each from an address of its own; the guard \
+             mitigates, and its limit of all SYNs is off",
+            crowd::RATE,
+            crowd::LENGTH
+        ),
     ]
 }

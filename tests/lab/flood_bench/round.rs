@@ -3,17 +3,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sensor_tests::flood::{
-    Clients, Cpu, Crowd, ListenOptions, Listener, Outcome, Service, bind_queue,
+    Clients, Cpu, Crowd, FILTER_RATE, ListenOptions, Listener, Outcome, Service, bind_queue,
 };
 use sensor_tests::{Generator, Lab, LabOptions, Sources, StreamSpec};
 
 use super::contender::Contender;
 
 /// The processor of the attacked queue and of the attacker.
-const QUEUE: Cpu = Cpu(1);
+pub(super) const QUEUE: Cpu = Cpu(1);
 
 /// That of clients and servers.
-const HOSTS: Cpu = Cpu(0);
+pub(super) const HOSTS: Cpu = Cpu(0);
 
 /// How long clients come before the attack and the contender are in full swing: not measured.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -75,7 +75,8 @@ impl Round {
             lab.server.ipv4(0)
         };
         let target = SocketAddr::new(server, service.port());
-        let in_place = self.contender.arm(&lab.server, target)?;
+        // No source of this flood comes twice: of the rates, the limit of all helps.
+        let in_place = self.contender.arm(&lab.server, target, FILTER_RATE)?;
         let flood = StreamSpec {
             sources: Sources::Everywhere,
             rate: self.rate,

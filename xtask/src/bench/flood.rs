@@ -27,9 +27,24 @@ struct Harm {
     accounting_error: u64,
 }
 
+/// What a crowd of clients met under one contender, without a flood.
+#[derive(Debug, Deserialize)]
+struct Crowd {
+    contender: String,
+    family: String,
+    clients: u64,
+    success: f64,
+    connect_p50_ms: Option<f64>,
+    connect_p99_ms: Option<f64>,
+    connect_max_ms: Option<f64>,
+    queue_dropped: f64,
+    accounting_error: u64,
+}
+
 #[derive(Deserialize)]
 struct Part {
     harm: Vec<Harm>,
+    crowd: Vec<Crowd>,
 }
 
 /// A SYN flood against the guard and its peers, measured by the lab's program, as root.
@@ -42,7 +57,37 @@ pub(super) fn measure() -> Result<Report> {
         serde_json::from_str(&text).context("the program that measures told of no clients")?;
     report.part(table(&part.harm));
     report.part(chart(&part.harm));
+    report.part(crowds(&part.crowd));
     Ok(report)
+}
+
+fn millis(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"))
+}
+
+/// Many clients and no flood.
+fn crowds(crowds: &[Crowd]) -> String {
+    let mut text = "A crowd of legitimate clients, without a flood\n\n\
+         | contender | served | connect p50, ms | p99, ms | slowest, ms | queue drops \
+         | accounting error |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for row in crowds {
+        let _ = writeln!(
+            text,
+            "| {}, {} | {:.2} % of {} | {} | {} | {} | {:.2} % | {} |",
+            row.contender,
+            row.family,
+            row.success,
+            row.clients,
+            millis(row.connect_p50_ms),
+            millis(row.connect_p99_ms),
+            millis(row.connect_max_ms),
+            row.queue_dropped * 100.0,
+            row.accounting_error,
+        );
+    }
+    text
 }
 
 /// Clients while the flood runs.
@@ -53,8 +98,6 @@ fn table(harm: &[Harm]) -> String {
          | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         .to_owned();
     for row in harm {
-        let millis =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -113,7 +156,7 @@ fn flood(asked: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Harm, chart, table};
+    use super::{Crowd, Harm, chart, crowds, table};
 
     fn row(asked: u64, success: f64) -> Harm {
         Harm {
@@ -148,5 +191,22 @@ mod tests {
             [&20, &40]
         );
         assert!(chart.contains("flat out SYN/s"), "{chart}");
+    }
+
+    #[test]
+    fn a_crowd_is_told_with_its_slowest() {
+        let row = Crowd {
+            contender: "guard".to_owned(),
+            family: "IPv6".to_owned(),
+            clients: 10_000,
+            success: 99.95,
+            connect_p50_ms: Some(0.25),
+            connect_p99_ms: Some(1.5),
+            connect_max_ms: Some(1007.0),
+            queue_dropped: 0.0,
+            accounting_error: 0,
+        };
+        let line = "| guard, IPv6 | 99.95 % of 10000 | 0.25 | 1.50 | 1007.00 | 0.00 % | 0 |";
+        assert!(crowds(&[row]).contains(line));
     }
 }
