@@ -39,7 +39,8 @@ enum Verb {
     },
     /// Run every test; what the machine lacks is installed or named.
     Test {
-        /// Only tests whose name contains one of these (skips lints and other checks).
+        /// Only tests whose name contains one of these (skips lints and other checks);
+        /// `second-kernel` is what runs in a virtual machine.
         filters: Vec<String>,
     },
     /// Build target/release/sensor, one binary with the BPF object inside.

@@ -1,7 +1,11 @@
 //! Modes, variants and hooks that can be had on a veth.
 
+use std::net::UdpSocket;
+
 use anyhow::Result;
 use sensor::bpf::{AttachOptions, Egress, EgressOption, ModeOption, XdpMode};
+use sensor::source::live::Clock;
+use sensor_ebpf::abi::Direction;
 use sensor_tests::root_or_skip;
 
 use super::{output, pair, plane};
@@ -113,4 +117,52 @@ fn clsact_is_removed_with_its_filter_unless_others_use_it() -> Result<()> {
     assert!(output(&namespace, "tc", "qdisc show dev bpf0")?.contains("clsact"));
     assert_eq!(output(&namespace, "tc", "filter show dev bpf0 egress")?, "");
     Ok(())
+}
+
+#[test]
+fn sent_packets_are_counted_with_and_without_tcx() -> Result<()> {
+    const SENT: u64 = 20;
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let namespace = pair()?;
+    namespace.ip("address add 192.0.2.1/24 dev bpf0")?;
+    namespace.ip("neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev bpf0 nud permanent")?;
+    namespace.enter(|| {
+        let mut plane = plane()?;
+        let clock = Clock::start();
+        // What this kernel has: TCX since 6.6, before it a clsact filter.
+        let automatic = plane.attach("bpf0", AttachOptions::default())?;
+        let expected = if has_tcx()? {
+            Egress::Tcx
+        } else {
+            Egress::Clsact
+        };
+        assert_eq!(automatic.egress, expected);
+        let socket = UdpSocket::bind("192.0.2.1:0")?;
+        for _ in 0..SENT {
+            socket.send_to(b"sent", "192.0.2.2:9")?;
+        }
+        let generation = plane.close_generation(&clock)?;
+        let sent = generation
+            .devices
+            .iter()
+            .find(|device| device.device == "bpf0" && device.direction == Direction::Egress)
+            .expect("totals of what bpf0 sent");
+        // The kernel sends a few packets of its own, such as router solicitations.
+        assert!(sent.totals.runs >= SENT, "{sent:?}");
+        assert!(sent.flows.packets.iter().sum::<u64>() >= SENT, "{sent:?}");
+        assert_eq!(sent.difference, 0, "{sent:?}");
+        Ok(())
+    })?
+}
+
+/// Whether the kernel is 6.6 or newer.
+fn has_tcx() -> Result<bool> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor) >= (6, 6)),
+        _ => anyhow::bail!("a release without two numbers: {release}"),
+    }
 }

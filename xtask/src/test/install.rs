@@ -41,9 +41,17 @@ fn installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout == b"installed")
 }
 
+/// Brings apt's lists of packages up to date.
+///
+/// # Errors
+/// Without root, apt or network.
+pub(crate) fn update() -> Result<()> {
+    check(as_root("apt-get", &[])?.args(["update", "--quiet"]))
+}
+
 fn apt(packages: &[&str]) -> Result<()> {
+    update()?;
     let frontend = [("DEBIAN_FRONTEND", "noninteractive".as_ref())];
-    check(as_root("apt-get", &frontend)?.args(["update", "--quiet"]))?;
     let words = ["install", "--quiet", "--yes", "--no-install-recommends"];
     check(as_root("apt-get", &frontend)?.args(words).args(packages))
 }

@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -78,11 +79,22 @@ pub(crate) fn list(binary: &Path, modules: &[&str]) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Longer than any run of tests.
+const A_DAY: Duration = Duration::from_hours(24);
+
 /// Runs tests, shows what they write, and adds their counts.
 ///
 /// # Errors
 /// If it failed without a failed test: it did not compile, was killed or found no test binary.
 pub(crate) fn run(command: &mut Command, tally: &mut Tally) -> Result<()> {
+    run_until(command, Instant::now() + A_DAY, tally)
+}
+
+/// As [`run`], but kills the process that it has started if it has not ended at `deadline`.
+///
+/// # Errors
+/// As [`run`], and at the deadline.
+pub(crate) fn run_until(command: &mut Command, deadline: Instant, tally: &mut Tally) -> Result<()> {
     let failed = tally.failed;
     let mut child = command
         .stdout(Stdio::piped())
@@ -106,9 +118,19 @@ pub(crate) fn run(command: &mut Command, tally: &mut Tally) -> Result<()> {
     }
     drop(lines);
     let mut out = std::io::stderr().lock();
-    for line in written {
-        writeln!(out, "{line}")?;
-        read(&line, tally);
+    loop {
+        match written.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                writeln!(out, "{line}")?;
+                read(&line, tally);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                child.wait()?;
+                bail!("{command:?} had not ended at its deadline, and was killed");
+            }
+        }
     }
     let status = child.wait()?;
     if !status.success() && tally.failed == failed {
@@ -143,7 +165,10 @@ fn read(line: &str, tally: &mut Tally) {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::{read, run_until};
     use crate::test::tally::Tally;
 
     #[test]
@@ -159,5 +184,18 @@ mod tests {
             read(line, &mut tally);
         }
         assert_eq!((tally.passed, tally.failed, tally.skipped), (6, 1, 4));
+    }
+
+    #[test]
+    fn what_does_not_end_is_killed_and_what_it_said_is_counted() {
+        let mut tally = Tally::default();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'test result: ok. 2 passed'; exec sleep 600"]);
+        let started = Instant::now();
+        let deadline = started + Duration::from_secs(2);
+        let error = run_until(&mut command, deadline, &mut tally).expect_err("a deadline");
+        assert!(error.to_string().contains("deadline"), "{error}");
+        assert_eq!(tally.passed, 2);
+        assert!(started.elapsed() < Duration::from_secs(500));
     }
 }

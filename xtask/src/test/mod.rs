@@ -2,6 +2,7 @@
 
 mod install;
 pub(crate) mod libtest;
+mod second_kernel;
 mod tally;
 
 use std::ffi::OsStr;
@@ -29,7 +30,8 @@ const ROOT_MODULES: [&str; 9] = [
 /// Seconds that each fuzz target gets here; `cargo xtask fuzz` gives more.
 const FUZZ_SECONDS: u64 = 5;
 
-/// Runs every test and check, or the tests whose name contains one of `filters`.
+/// Runs every test and check, or the tests whose name contains one of `filters`. The filter
+/// `second-kernel` chooses the tests on a second kernel.
 ///
 /// Goes on after a failure, so that one run shows all of them, and closes with the count.
 ///
@@ -37,12 +39,27 @@ const FUZZ_SECONDS: u64 = 5;
 /// If anything failed.
 pub(crate) fn run(filters: &[String]) -> Result<()> {
     let mut tally = Tally::default();
-    if filters.is_empty() {
+    let all = filters.is_empty();
+    let (stages, filters): (Vec<String>, Vec<String>) = filters
+        .iter()
+        .cloned()
+        .partition(|filter| filter == second_kernel::STAGE);
+    if all {
         install::packages(&mut tally);
         checks(&mut tally);
     }
-    tests(filters, &mut tally);
-    if filters.is_empty() {
+    match libtest::build() {
+        Ok(built) => {
+            if all || !filters.is_empty() {
+                tests(&built, &filters, &mut tally);
+            }
+            if all || !stages.is_empty() {
+                second_kernel::run(&built.integration, &mut tally);
+            }
+        }
+        Err(error) => tally.fail("build", &format!("{error:#}")),
+    }
+    if all {
         tools(&mut tally);
     }
     tally.print();
@@ -70,11 +87,7 @@ fn checks(tally: &mut Tally) {
 }
 
 /// Unit, property, integration and documentation tests.
-fn tests(filters: &[String], tally: &mut Tally) {
-    let built = match libtest::build() {
-        Ok(built) => built,
-        Err(error) => return tally.fail("build", &format!("{error:#}")),
-    };
+fn tests(built: &libtest::Built, filters: &[String], tally: &mut Tally) {
     tally.tests("unit tests", |tally| {
         for (binary, folder) in &built.units {
             libtest::run(program(binary).current_dir(folder).args(filters), tally)?;
@@ -86,8 +99,8 @@ fn tests(filters: &[String], tally: &mut Tally) {
         libtest::run(command.args(filters), tally)
     });
     tally.tests("integration tests", |tally| {
-        let (sensor, binary) = (built.sensor, built.integration);
-        let mut environment = vec![("SENSOR_BIN", sensor.into_os_string())];
+        let binary = &built.integration;
+        let mut environment = vec![("SENSOR_BIN", built.sensor.clone().into_os_string())];
         for key in ["SENSOR_CASES", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
             if let Some(value) = std::env::var_os(key) {
                 environment.push((key, value));
@@ -98,7 +111,7 @@ fn tests(filters: &[String], tally: &mut Tally) {
             .map(|(key, value)| (*key, value.as_os_str()))
             .collect();
 
-        let mut command = program(&binary);
+        let mut command = program(binary);
         command
             .current_dir(root().join("tests"))
             .envs(environment.iter().copied())
@@ -109,18 +122,18 @@ fn tests(filters: &[String], tally: &mut Tally) {
         libtest::run(&mut command, tally)?;
 
         if !is_root() && find("sudo").is_none() {
-            for name in libtest::list(&binary, &ROOT_MODULES)? {
+            for name in libtest::list(binary, &ROOT_MODULES)? {
                 tally.skip(&name, "needs root, and sudo is not installed");
             }
             return Ok(());
         }
-        let mut command = as_root(&binary, &environment)?;
+        let mut command = as_root(binary, &environment)?;
         command.current_dir(root().join("tests"));
         // libtest runs what contains any of its words: without filters, the modules.
         if filters.is_empty() {
             command.args(ROOT_MODULES);
         } else {
-            let names = libtest::list(&binary, &ROOT_MODULES)?;
+            let names = libtest::list(binary, &ROOT_MODULES)?;
             let names: Vec<_> = names
                 .into_iter()
                 .filter(|name| filters.iter().any(|filter| name.contains(filter.as_str())))

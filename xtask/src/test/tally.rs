@@ -53,6 +53,17 @@ impl Tally {
         self.skips.push(line.to_owned());
     }
 
+    /// Adds the counts of tests that ran at `place`, and names those that failed or were skipped
+    /// with it.
+    pub(crate) fn add(&mut self, place: &str, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        let name = |line: String| format!("{place}: {line}");
+        self.failures.extend(other.failures.into_iter().map(name));
+        self.skips.extend(other.skips.into_iter().map(name));
+    }
+
     /// What was skipped and what failed, and as the last line the counts.
     pub(crate) fn print(&self) {
         for skip in &self.skips {
