@@ -18,5 +18,6 @@ pub mod guard;
 pub mod hash;
 pub mod lab;
 pub mod lists;
+pub mod merged;
 pub mod parse;
 pub mod sampling;

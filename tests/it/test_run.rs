@@ -43,6 +43,23 @@ struct XdpMd {
     egress_ifindex: u32,
 }
 
+/// Bytes of a `struct __sk_buff`, and where its `ifindex` is.
+const SK_BUFF: usize = 192;
+const SK_BUFF_IFINDEX: usize = 40;
+
+/// Runs a classifier `repeat` times as if `frame` had crossed a device of this namespace; returns
+/// the last verdict.
+pub(crate) fn classify(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    frame: &[u8],
+    repeat: u32,
+) -> io::Result<u32> {
+    let mut context = [0; SK_BUFF];
+    context[SK_BUFF_IFINDEX..SK_BUFF_IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());
+    run(program, &context, frame, repeat)
+}
+
 /// Runs an XDP program `repeat` times as if `frame` had arrived on a device of this namespace;
 /// returns the last verdict.
 pub(crate) fn receive(
@@ -51,19 +68,22 @@ pub(crate) fn receive(
     frame: &[u8],
     repeat: u32,
 ) -> io::Result<u32> {
-    let len = frame.len() as u32;
     let context = XdpMd {
-        data_end: len,
+        data_end: frame.len() as u32,
         ingress_ifindex: ifindex,
         ..XdpMd::default()
     };
+    run(program, context.as_bytes(), frame, repeat)
+}
+
+fn run(program: BorrowedFd<'_>, context: &[u8], frame: &[u8], repeat: u32) -> io::Result<u32> {
     let mut attr = RunAttr {
         prog_fd: program.as_raw_fd().cast_unsigned(),
-        data_size_in: len,
+        data_size_in: frame.len() as u32,
         data_in: frame.as_ptr().addr() as u64,
         repeat,
-        ctx_size_in: size_of::<XdpMd>() as u32,
-        ctx_in: (&raw const context).addr() as u64,
+        ctx_size_in: context.len() as u32,
+        ctx_in: context.as_ptr().addr() as u64,
         ..RunAttr::default()
     };
     // SAFETY: the kernel reads the frame and the context, and writes to `attr` only.

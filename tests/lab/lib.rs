@@ -26,7 +26,7 @@ mod wait;
 pub use device::Counters;
 pub use generator::{Generator, Sent, Sources, StreamSpec, tcp_flag};
 pub use namespace::Namespace;
-pub use object::{ForeignProgram, object};
+pub use object::{ForeignProgram, classifiers, object};
 pub use pins::BpfFs;
 pub use privilege::{root_or_skip, skip};
 pub use scratch::scratch;

@@ -1,5 +1,5 @@
 use anyhow::{Context as _, Result};
-use aya::programs::{Xdp, XdpMode};
+use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use sensor_ebpf::lab::program;
 
@@ -20,6 +20,21 @@ pub fn object() -> Result<Ebpf> {
     EbpfLoader::new()
         .load(OBJECT)
         .context("cannot load the lab's BPF object")
+}
+
+/// Names of the programs at a device's TCX hooks in the order in which they run: ingress, egress.
+///
+/// # Errors
+/// Below Linux 6.6, and without CAP_SYS_ADMIN.
+pub fn classifiers(namespace: &Namespace, device: &str) -> Result<[Vec<String>; 2]> {
+    let at = |hook| -> Result<Vec<String>> {
+        let (_, programs) = SchedClassifier::query_tcx(device, hook)?;
+        let name = |program: &aya::programs::ProgramInfo| {
+            program.name_as_str().unwrap_or_default().to_owned()
+        };
+        Ok(programs.iter().map(name).collect())
+    };
+    namespace.enter(|| Ok([at(TcAttachType::Ingress)?, at(TcAttachType::Egress)?]))?
 }
 
 /// Attaches an XDP program natively; the object owns the link.

@@ -152,4 +152,6 @@ pub mod program {
     pub const XDP_LINEAR: &str = "sensor_xdp_linear";
     /// Egress classifier (TCX or clsact).
     pub const EGRESS: &str = "sensor_egress";
+    /// Ingress classifier of passive mode (TCX).
+    pub const INGRESS: &str = "sensor_ingress";
 }

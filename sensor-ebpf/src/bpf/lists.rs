@@ -5,7 +5,7 @@
 //! otherwise; `lists::index` spares nearly all packets that no list knows either look-up.
 
 use sensor_ebpf::{
-    abi::{Direction, DropReason, FlowKey, ListEntry, ListPort, mode},
+    abi::{DropReason, FlowKey, ListEntry, ListPort, mode},
     lists::{
         self, Decision,
         index::{self, Slot},
@@ -50,7 +50,7 @@ impl Verdict {
 /// Read before the lists themselves: what is remembered of an older generation is asked again.
 #[inline(always)]
 pub(super) fn generation(run: &Run) -> u32 {
-    if run.direction as u8 != Direction::Ingress as u8 || run.settings.mode & mode::PASS_ALL != 0 {
+    if run.settings.mode & mode::PASS_ALL != 0 {
         return 0;
     }
     // SAFETY: a live map value.

@@ -1,10 +1,10 @@
 //! Everything that exists in the kernel only. `run` holds what one run of a program needs to
-//! know; `xdp` and `egress` fill it in and are the entry points.
+//! know; `xdp` and `classifier` fill it in and are the entry points.
 
 mod atomic;
 mod bounds;
+mod classifier;
 mod count;
-mod egress;
 mod guard;
 mod lists;
 mod maps;

@@ -78,8 +78,8 @@ impl Run {
         })
     }
 
-    /// Books the packet under exactly one term of the law of accounting, judges it if it was
-    /// received (`received` is then the frame), and decides whether a sample of it is wanted.
+    /// Books the packet under exactly one term of the law of accounting, judges it if it can be
+    /// stopped (`received` is then the frame), and decides whether a sample of it is wanted.
     #[inline(always)]
     pub(super) fn account(
         &mut self,
@@ -100,7 +100,10 @@ impl Run {
         if count::is_open(headers.tcp_flags) {
             self.totals.syn += self.packets;
         }
-        let lists = lists::generation(self);
+        let lists = match received {
+            Some(_) => lists::generation(self),
+            None => 0,
+        };
         let hint = if lists == 0 { None } else { lists::hint(key) };
         if let Some(hint) = hint
             && let Some(reason) = lists::blocked_address(self, key, hint)

@@ -117,8 +117,8 @@ pub enum AttachError {
     },
     /// Another program holds the device.
     #[error(
-        "`{device}` already runs the XDP program {program}: stop its owner, or remove it with \
-         `ip link set dev {device} xdp off` (`bpftool net list dev {device}` names it; \
+        "`{device}` already runs the XDP program {program}: watch beside it with `--mode passive`, \
+         stop its owner, or remove it with `ip link set dev {device} xdp off` (`bpftool net list dev {device}` names it; \
          `sensor detach` removes that of a pinned sensor)"
     )]
     Foreign {
@@ -168,6 +168,23 @@ pub enum AttachError {
     TapMixed {
         /// The device.
         device: String,
+    },
+    /// A passive data plane drops nothing.
+    #[error("`{device}`: --tap drops every frame, which passive mode cannot: choose one of them")]
+    TapPassive {
+        /// The device.
+        device: String,
+    },
+    /// The kernel has no TCX, or refuses it.
+    #[error(
+        "`{device}` takes no classifier at TCX ingress ({source}), which passive mode needs: it \
+         came with Linux 6.6; without it, stop the other XDP program and use `--mode auto`"
+    )]
+    Passive {
+        /// The device.
+        device: String,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// Promiscuous mode could not be set.
     #[error("`{device}` could not be made promiscuous: {source} (--tap also needs CAP_NET_RAW)")]

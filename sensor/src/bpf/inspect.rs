@@ -36,7 +36,7 @@ pub fn inspect(device: &str) -> Result<(DeviceFacts, Option<AttachError>), Attac
         what: "the device could not be looked up",
         source,
     })?;
-    let refusal = usable(device, AttachOptions::default(), None).err();
+    let refusal = usable(device, AttachOptions::default(), false, None).err();
     let Some(found) = found else {
         return Err(refusal.unwrap_or_else(|| AttachError::NoDevice {
             device: device.to_owned(),

@@ -65,11 +65,30 @@ pub(super) struct Loaded {
 /// Descriptors of the loaded programs.
 #[derive(Debug)]
 pub(super) struct Programs {
-    /// Takes multi-buffer frames; `None` where the kernel knows none (below 5.18).
-    pub(super) xdp: Option<OwnedFd>,
-    /// The same for drivers that refuse multi-buffer programs.
-    pub(super) xdp_linear: OwnedFd,
+    pub(super) ingress: IngressPrograms,
     pub(super) egress: OwnedFd,
+}
+
+/// What meets received packets.
+#[derive(Debug)]
+pub(super) enum IngressPrograms {
+    Xdp(XdpPrograms),
+    /// A classifier, see [`LoadOptions::passive`].
+    Passive(OwnedFd),
+}
+
+#[derive(Debug)]
+pub(super) struct XdpPrograms {
+    /// Takes multi-buffer frames; `None` where the kernel knows none (below 5.18).
+    pub(super) multi: Option<OwnedFd>,
+    /// The same for drivers that refuse multi-buffer programs.
+    pub(super) linear: OwnedFd,
+}
+
+impl Programs {
+    pub(super) const fn are_passive(&self) -> bool {
+        matches!(self.ingress, IngressPrograms::Passive(_))
+    }
 }
 
 /// See [`super::DataPlane::load`]; `path` is where the data plane is pinned.
@@ -117,18 +136,7 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
     let mut object = loader.load(OBJECT).map_err(refused)?;
 
     let mut stats = Vec::new();
-    let xdp = match load_program(&mut object, program::XDP, &mut stats) {
-        Ok(fd) => Some(fd),
-        Err(error) => {
-            tracing::warn!(%error, "No multi-buffer XDP here; jumbo frames need it");
-            None
-        }
-    };
-    let programs = Programs {
-        xdp,
-        xdp_linear: load_program(&mut object, program::XDP_LINEAR, &mut stats)?,
-        egress: load_program(&mut object, program::EGRESS, &mut stats)?,
-    };
+    let programs = programs(&mut object, options.passive, &mut stats)?;
 
     let previous = previous(before.others, options.grace)?;
     let online =
@@ -242,6 +250,33 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         pins,
         previous,
         flow_state: typed(&mut object, map::FLOW_STATE, HashTable::new)?,
+    })
+}
+
+/// Loads what is going to be attached; the verifier takes its time for each program.
+fn programs(
+    object: &mut Ebpf,
+    passive: bool,
+    stats: &mut Vec<ProgramStats>,
+) -> Result<Programs, LoadError> {
+    let ingress = if passive {
+        IngressPrograms::Passive(load_program(object, program::INGRESS, stats)?)
+    } else {
+        let multi = match load_program(object, program::XDP, stats) {
+            Ok(fd) => Some(fd),
+            Err(error) => {
+                tracing::warn!(%error, "No multi-buffer XDP here; jumbo frames need it");
+                None
+            }
+        };
+        IngressPrograms::Xdp(XdpPrograms {
+            multi,
+            linear: load_program(object, program::XDP_LINEAR, stats)?,
+        })
+    };
+    Ok(Programs {
+        ingress,
+        egress: load_program(object, program::EGRESS, stats)?,
     })
 }
 

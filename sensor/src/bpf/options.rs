@@ -12,6 +12,10 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Sizes of the SYN-flood guard's tables.
     pub guard_tables: GuardTables,
+    /// No XDP: a classifier at TCX ingress (kernel 6.6) counts what an XDP program of somebody
+    /// else lets through. Nothing is stopped then, neither lists nor guard are asked, and devices
+    /// cannot be mirror ports.
+    pub passive: bool,
     /// Whether closing a generation waits for running programs. Tests alone skip it, to show that
     /// the law of accounting notices.
     #[doc(hidden)]
@@ -24,6 +28,7 @@ impl Default for LoadOptions {
             flow_table_capacity: 262_144,
             ring_bytes: 4 << 20,
             guard_tables: GuardTables::default(),
+            passive: false,
             grace: Grace::Wait,
         }
     }
@@ -86,7 +91,7 @@ pub enum Grace {
 /// How one device is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttachOptions {
-    /// The XDP mode that is asked for.
+    /// The XDP mode that is asked for; a passive data plane has none.
     pub mode: ModeOption,
     /// Mirror port: promiscuous, no egress program, every frame is counted and dropped.
     pub tap: bool,

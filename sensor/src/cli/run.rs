@@ -18,6 +18,7 @@ Examples:
   sensor run -c /etc/sensor/sensor.toml   all from the configuration file
   sensor run -i eth2 --tap                a mirror port: count and drop every frame
   sensor run -i eth0 --guard mitigate     stop SYN floods; without it, they are told
+  sensor run -i eth0 --mode passive       watch beside an XDP program of somebody else
 
 ";
 
@@ -30,7 +31,7 @@ pub(super) struct RunArgs {
     /// The configuration (default: SENSOR_CONFIG, or /etc/sensor/sensor.toml if it exists)
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// XDP mode
+    /// XDP mode, or none
     #[arg(long, value_name = "MODE")]
     mode: Option<AttachMode>,
     /// Mirror port: promiscuous, count and drop every frame, both directions arrive

@@ -15,7 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::detect::DetectConfig, guard::GuardConfig, lists::ListSettings, output::OutputSettings,
+    core::detect::DetectConfig,
+    guard::{GuardConfig, Mode},
+    lists::ListSettings,
+    output::OutputSettings,
 };
 
 pub use engine::{Engine, Quiet, Timeout};
@@ -36,7 +39,8 @@ pub const DEFAULT_PATH: &str = "/etc/sensor/sensor.toml";
 pub struct Config {
     /// Interfaces to attach to.
     pub interfaces: Vec<String>,
-    /// XDP mode: `auto` tries native and falls back to generic with a warning.
+    /// XDP mode: `auto` tries native and falls back to generic with a warning; `passive` attaches
+    /// none and watches beside somebody else's.
     pub mode: AttachMode,
     /// Mirror port: promiscuous, count and drop every frame, both directions arrive.
     pub tap: bool,
@@ -84,6 +88,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Whether received packets are watched and never stopped, beside another XDP program.
+    #[must_use]
+    pub const fn is_passive(&self) -> bool {
+        self.mode.xdp().is_none()
+    }
+
     /// What the types cannot say, as (key, complaint).
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
@@ -133,6 +143,16 @@ impl Config {
             "metrics.listen",
             self.metrics.listen.len() <= 8,
             "at most 8 addresses can be listened on",
+        );
+        check(
+            "tap",
+            !(self.tap && self.is_passive()),
+            "drops every frame, which `mode = \"passive\"` cannot: choose one of them",
+        );
+        check(
+            "guard.mode",
+            !(self.guard.mode == Mode::Mitigate && self.is_passive()),
+            "`mitigate` stops packets, which `mode = \"passive\"` cannot: choose one of them",
         );
         for (key, good, complaint) in self.guard.checks() {
             check(key, good, complaint);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bpf::ModeOption;
 
-/// How XDP is attached.
+/// How received packets are met.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
 )]
@@ -21,14 +21,19 @@ pub enum AttachMode {
     Native,
     /// In the stack, after GRO: packet counts are too low there.
     Generic,
+    /// No XDP: count, beside an XDP program of somebody else, what it lets through; stop nothing.
+    Passive,
 }
 
-impl From<AttachMode> for ModeOption {
-    fn from(mode: AttachMode) -> Self {
-        match mode {
-            AttachMode::Auto => Self::Auto,
-            AttachMode::Native => Self::Native,
-            AttachMode::Generic => Self::Generic,
+impl AttachMode {
+    /// The XDP mode, if XDP is to be attached.
+    #[must_use]
+    pub const fn xdp(self) -> Option<ModeOption> {
+        match self {
+            Self::Auto => Some(ModeOption::Auto),
+            Self::Native => Some(ModeOption::Native),
+            Self::Generic => Some(ModeOption::Generic),
+            Self::Passive => None,
         }
     }
 }

@@ -102,6 +102,7 @@ pub fn run(
     // First what needs capabilities: that is the message that a plain user has to see.
     let load = LoadOptions {
         flow_table_capacity: config.flows.capacity,
+        passive: config.is_passive(),
         ..LoadOptions::default()
     };
     let plane = if config.pin.enabled {

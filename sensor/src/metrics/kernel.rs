@@ -37,12 +37,13 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_xdp_attach_info",
         kind: Kind::Gauge,
         help: "1 for each attached interface, with the mode in which XDP runs there; \
-               generic mode runs after GRO and counts too few packets.",
+               generic mode runs after GRO and counts too few packets; passive: none, a \
+               classifier counts what an XDP program of somebody else lets through.",
         labels: &[
             DEVICE,
             Label {
                 name: "mode",
-                values: Values::OneOf(&["native", "generic"]),
+                values: Values::OneOf(&["native", "generic", "passive"]),
             },
         ],
         read: Some(|snapshot, out| {
@@ -69,7 +70,8 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "sensor_xdp_packets_total",
         kind: Kind::Counter,
-        help: "Packets received, by the XDP program's verdict.",
+        help: "Packets received, by the XDP program's verdict; in passive mode all that another \
+               XDP program has let through, which pass.",
         labels: &[DEVICE, ACTION],
         read: Some(|snapshot, out| {
             for (name, device) in &snapshot.devices {

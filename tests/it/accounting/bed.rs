@@ -44,7 +44,7 @@ impl Bed {
 
     /// A load generator that runs the XDP program as if packets arrived on the device.
     pub(super) fn load(&self) -> Result<Load> {
-        let program = self.plane.program_fd(LoadedProgram::XdpLinear);
+        let program = self.plane.program_fd(LoadedProgram::Ingress);
         Ok(Load::new(program.try_clone_to_owned()?, self.ifindex))
     }
 }

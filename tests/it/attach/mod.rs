@@ -3,6 +3,7 @@
 mod follow;
 mod killed;
 mod modes;
+mod passive;
 mod refusals;
 
 use anyhow::Result;

@@ -21,7 +21,7 @@ fn passes(lab: &Lab) -> bool {
 
 /// Starts a sensor that must fail, with status 1 and one clear line.
 #[track_caller]
-fn refused(host: &Host, options: &SensorOptions) -> String {
+pub(super) fn refused(host: &Host, options: &SensorOptions) -> String {
     let Ended {
         status,
         events,
@@ -115,7 +115,7 @@ fn program_of_somebody_else_is_named_and_left_alone() {
     let _foreign = ForeignProgram::pass(&lab.server.namespace, "s0").expect("a program");
     let error = refused(&lab.server, &SensorOptions::default());
     assert!(
-        error.contains("s0") && error.contains("lab_pass"),
+        error.contains("s0") && error.contains("lab_pass") && error.contains("--mode passive"),
         "{error}"
     );
     assert!(
@@ -158,7 +158,7 @@ fn missing_capabilities_are_named_with_a_remedy() {
 }
 
 /// Programs on the host's device, the lab's own VLAN classifiers left out: lines of `ip` and `tc`.
-fn attached(host: &Host) -> Vec<String> {
+pub(super) fn attached(host: &Host) -> Vec<String> {
     let run = |program: &str, words: &[&str]| {
         let output = host
             .namespace

@@ -5,6 +5,7 @@ mod events;
 mod keep_alive;
 mod lab;
 mod lifecycle;
+mod passive;
 mod scrape;
 
 use sensor_tests::traffic::Servers;

@@ -4,37 +4,12 @@
 use anyhow::Result;
 use sensor_ebpf::abi::{Direction, SampleClass, Settings, mode, program};
 
-use super::frames::{arp, tagged, tcp, tcp_flag, udp};
+use super::frames::{arp, tagged, udp};
+use super::offload::{Offload, segment};
 use super::programs::{LOOPBACK, Programs, Setup, loaded};
 
-/// `TC_ACT_UNSPEC`, which is -1: the next program or filter decides.
-const NEXT: u32 = u32::MAX;
-
-/// What a segmentation offload tells of a packet.
-#[derive(Clone, Copy, Default)]
-struct Offload {
-    wire_len: u32,
-    segments: u32,
-    segment_size: u32,
-}
-
-/// Offsets in `struct __sk_buff`, `include/uapi/linux/bpf.h`.
-const WIRE_LEN: usize = 160;
-const GSO_SEGS: usize = 164;
-const GSO_SIZE: usize = 176;
-const CONTEXT: usize = 192;
-
 fn send(programs: &Programs, frame: &[u8], offload: Offload) -> Result<()> {
-    let mut context = [0; CONTEXT];
-    for (at, value) in [
-        (WIRE_LEN, offload.wire_len),
-        (GSO_SEGS, offload.segments),
-        (GSO_SIZE, offload.segment_size),
-    ] {
-        context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-    }
-    assert_eq!(programs.send(frame, &context)?, NEXT);
-    Ok(())
+    offload.run(programs, program::EGRESS, frame)
 }
 
 fn ready() -> Result<Option<Programs>> {
@@ -83,10 +58,7 @@ fn a_gso_frame_counts_as_its_segments() -> Result<()> {
     let Some(mut programs) = ready()? else {
         return Ok(());
     };
-    let mut frame = tcp(tcp_flag::ACK);
-    frame.resize(54 + 3 * 1000, 0x33);
-    let length = (frame.len() as u16 - 14).to_be_bytes();
-    frame[16..18].copy_from_slice(&length);
+    let frame = segment(3 * 1000);
     let offload = Offload {
         wire_len: frame.len() as u32 + 2 * 54,
         segments: 3,

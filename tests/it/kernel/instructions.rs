@@ -17,7 +17,12 @@ const SLACK_PERCENT: u32 = 10;
 const HEADER: &str =
     "# program, instructions that the verifier walked through, bytes of machine code\n";
 
-const PROGRAMS: [&str; 3] = [program::XDP, program::XDP_LINEAR, program::EGRESS];
+const PROGRAMS: [&str; 4] = [
+    program::XDP,
+    program::XDP_LINEAR,
+    program::EGRESS,
+    program::INGRESS,
+];
 
 #[test]
 fn the_programs_have_not_grown() -> Result<()> {

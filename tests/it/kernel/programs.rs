@@ -232,13 +232,10 @@ impl Programs {
         Ok(program.test_run(options)?.return_value)
     }
 
-    /// Runs the egress program once; `context` is a `struct __sk_buff`.
-    pub(super) fn send(&self, frame: &[u8], context: &[u8]) -> Result<u32> {
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(program::EGRESS)
-            .context("egress")?
-            .try_into()?;
+    /// Runs one of the classifiers once; `context` is a `struct __sk_buff`.
+    pub(super) fn classify(&self, name: &str, frame: &[u8], context: &[u8]) -> Result<u32> {
+        let program: &SchedClassifier =
+            self.ebpf.program(name).context("classifier")?.try_into()?;
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.ctx_in = Some(context);

@@ -2,6 +2,7 @@
 
 mod devices;
 mod guard;
+mod passive;
 mod process;
 mod state;
 mod takeover;
@@ -87,7 +88,7 @@ impl Bed {
 /// A generator of packets that arrive at the plane's device, which outlives the plane.
 fn load(plane: &DataPlane) -> Result<Load> {
     let ifindex = plane.attachments().next().context("attached")?.ifindex;
-    let program = plane.program_fd(LoadedProgram::XdpLinear);
+    let program = plane.program_fd(LoadedProgram::Ingress);
     Ok(Load::new(program.try_clone_to_owned()?, ifindex))
 }
 

@@ -71,7 +71,7 @@ impl Bed {
 
     /// What the program says of a frame.
     pub(super) fn verdict(&self, frame: &[u8]) -> Result<u32> {
-        let program = self.plane.program_fd(LoadedProgram::XdpLinear);
+        let program = self.plane.program_fd(LoadedProgram::Ingress);
         Ok(test_run::receive(program, self.ifindex, frame, 1)?)
     }
 

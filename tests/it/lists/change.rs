@@ -148,7 +148,7 @@ fn a_feed_of_100_000_is_loaded_and_replaced_without_a_gap() -> Result<()> {
         .chain(second_ranges.some(1000))
         .collect();
     Bed::run(|bed| {
-        let program = bed.plane.program_fd(LoadedProgram::XdpLinear);
+        let program = bed.plane.program_fd(LoadedProgram::Ingress);
         let program = program.try_clone_to_owned()?;
         let ifindex = bed.ifindex;
         let stop = AtomicBool::new(false);
@@ -223,7 +223,7 @@ fn the_law_holds_while_lists_change() -> Result<()> {
         return Ok(());
     }
     Bed::run(|bed| {
-        let program = bed.plane.program_fd(LoadedProgram::XdpLinear);
+        let program = bed.plane.program_fd(LoadedProgram::Ingress);
         let program = program.try_clone_to_owned()?;
         let ifindex = bed.ifindex;
         let stop = AtomicBool::new(false);

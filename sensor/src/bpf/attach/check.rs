@@ -9,10 +9,11 @@ use super::super::{
 };
 
 /// Finds the device and refuses what cannot work, or would do harm. A program that a link among
-/// `pins` keeps there is our own.
+/// `pins` keeps there is our own; `passive`, any program may be there.
 pub(in super::super) fn usable(
     name: &str,
     options: AttachOptions,
+    passive: bool,
     pins: Option<&Directory>,
 ) -> Result<Device, AttachError> {
     let system = |what| {
@@ -33,7 +34,13 @@ pub(in super::super) fn usable(
         let other = Device::by_index(index).ok().flatten();
         other.map_or_else(|| format!("device {index}"), |other| other.name)
     })?;
-    if let Some(xdp) = device.xdp
+    if passive && options.tap {
+        return Err(AttachError::TapPassive {
+            device: device.name,
+        });
+    }
+    if !passive
+        && let Some(xdp) = device.xdp
         && pinned_program(&device, pins)? != Some(xdp.program_id)
     {
         return Err(AttachError::Foreign {

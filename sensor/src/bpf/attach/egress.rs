@@ -2,15 +2,18 @@
 
 use std::os::fd::AsFd as _;
 
-use super::super::{
-    AttachOptions, Egress, EgressOption,
-    load::Programs,
-    netlink::{
-        device::Device,
-        tc::{self, Filter},
+use super::{
+    super::{
+        AttachOptions, Egress, EgressOption,
+        load::Programs,
+        netlink::{
+            device::Device,
+            tc::{self, Filter},
+        },
+        pin::{Directory, LinkKind, PinError},
+        sys::link::{Hook, Link},
     },
-    pin::{Directory, LinkKind, PinError},
-    sys::link::{Hook, Link},
+    tcx,
 };
 
 /// What dropping takes off.
@@ -54,7 +57,7 @@ pub(super) fn attach(
             Ok(link) => {
                 remove_leftover(device);
                 if let Some(pins) = pins
-                    && let Err(error) = pins.pin_link(&link, LinkKind::Tcx, device.index)
+                    && let Err(error) = pins.pin_link(&link, LinkKind::TcxEgress, device.index)
                 {
                     let device = device.name.as_str();
                     tracing::warn!(
@@ -85,32 +88,18 @@ pub(super) fn attach(
     }
 }
 
-/// Replaces the program of the pinned link, if there is one and it is still wanted; else takes it
-/// off.
+/// Goes on with the pinned link, if there is one and it is still wanted; else takes it off.
 fn take_over(
     device: &Device,
     options: AttachOptions,
     programs: &Programs,
     pins: &Directory,
 ) -> Result<Option<Link>, PinError> {
-    let Some(link) = pins.link(LinkKind::Tcx, device.index)? else {
-        return Ok(None);
-    };
     if !options.tap && options.egress == EgressOption::Auto {
-        match link.update(programs.egress.as_fd()) {
-            Ok(()) => return Ok(Some(link)),
-            Err(error) => {
-                let device = device.name.as_str();
-                tracing::warn!(
-                    device,
-                    %error,
-                    "The pinned egress program goes before the new one comes: what is sent in \
-                     between is not counted"
-                );
-            }
-        }
+        let program = programs.egress.as_fd();
+        return tcx::take_over(device, LinkKind::TcxEgress, program, pins);
     }
-    pins.unpin_link(LinkKind::Tcx, device.index)?;
+    pins.unpin_link(LinkKind::TcxEgress, device.index)?;
     Ok(None)
 }
 

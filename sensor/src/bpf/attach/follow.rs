@@ -37,7 +37,7 @@ fn lost_or_renamed(
     let hooks = attached.hooks.as_ref()?;
     let ifindex = attached.attachment.ifindex;
     // A device that moved to another network namespace keeps the link and has no name here.
-    let found = match hooks.xdp.ifindex() {
+    let found = match hooks.ingress.ifindex() {
         Ok(Some(index)) => Device::by_index(index),
         Ok(None) => Ok(None),
         Err(error) => Err(error),

@@ -3,12 +3,14 @@
 mod check;
 mod egress;
 mod follow;
+mod passive;
 mod tap;
+mod tcx;
 mod xdp;
 
 use super::{
     AttachError, AttachOptions,
-    load::Programs,
+    load::{IngressPrograms, Programs},
     netlink::{self, device::Device},
     pin::Directory,
     slots::{SlotError, SlotId, Slots},
@@ -28,9 +30,9 @@ pub struct Attachment {
     pub device: String,
     /// Its index now.
     pub ifindex: u32,
-    /// Where XDP runs.
+    /// Where received packets are counted.
     pub mode: XdpMode,
-    /// The program takes multi-buffer frames (jumbo MTU, LRO).
+    /// The program takes frames of any size (jumbo MTU, LRO).
     pub frags: bool,
     /// Why native mode was not to be had, if it was asked for or allowed.
     pub fallback: Option<String>,
@@ -40,22 +42,25 @@ pub struct Attachment {
     pub tap: bool,
 }
 
-/// Where the XDP program runs.
+/// Where the XDP program runs, if one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
     /// In the driver, on each frame.
     Native,
     /// In the stack, after GRO: packets that were merged count as one.
     Generic,
+    /// None: a classifier behind it counts what an XDP program of somebody else lets through.
+    Passive,
 }
 
 impl XdpMode {
-    /// `native` or `generic`, as in `sensor_xdp_attach_info{mode}`.
+    /// `native`, `generic` or `passive`, as in `sensor_xdp_attach_info{mode}`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Passive => "passive",
         }
     }
 }
@@ -154,10 +159,19 @@ impl Installer<'_> {
     }
 }
 
+/// What counts received packets on a device.
+#[derive(Debug)]
+struct Ingress {
+    link: Link,
+    mode: XdpMode,
+    frags: bool,
+    fallback: Option<String>,
+}
+
 /// Everything that dropping takes off a device, unless it is pinned.
 #[derive(Debug)]
 struct Hooks {
-    xdp: Link,
+    ingress: Link,
     _egress: EgressHook,
     _promiscuous: Option<Promiscuous>,
 }
@@ -179,7 +193,8 @@ pub(super) fn attach(
     epoch: u64,
     may_return: bool,
 ) -> Result<Attached, AttachError> {
-    let device = usable(name, options, installer.pins)?;
+    let passive = installer.programs.are_passive();
+    let device = usable(name, options, passive, installer.pins)?;
     let slot = slots
         .take(name, device.index)
         .map_err(|error| no_slot(name, error))?;
@@ -205,19 +220,22 @@ fn hook(
 ) -> Result<(Attachment, Hooks), AttachError> {
     let Installer { programs, pins } = installer;
     let promiscuous = options.tap.then(|| Promiscuous::set(device)).transpose()?;
-    let xdp = xdp::attach(device, options.mode, programs, pins)?;
+    let ingress = match &programs.ingress {
+        IngressPrograms::Xdp(programs) => xdp::attach(device, options.mode, programs, pins)?,
+        IngressPrograms::Passive(program) => passive::attach(device, program, pins)?,
+    };
     let (egress, hook) = egress::attach(device, options, programs, pins);
     let attachment = Attachment {
         device: device.name.clone(),
         ifindex: device.index,
-        mode: xdp.mode,
-        frags: xdp.frags,
-        fallback: xdp.fallback,
+        mode: ingress.mode,
+        frags: ingress.frags,
+        fallback: ingress.fallback,
         egress,
         tap: options.tap,
     };
     let hooks = Hooks {
-        xdp: xdp.link,
+        ingress: ingress.link,
         _egress: hook,
         _promiscuous: promiscuous,
     };

@@ -8,26 +8,19 @@ use std::{
 use super::{
     super::{
         AttachError, ModeOption, XdpMode, capabilities,
-        load::Programs,
+        load::XdpPrograms,
         netlink::device::Device,
         pin::{Directory, LinkKind, PinError},
         sys::link::{Hook, Link},
     },
+    Ingress,
     check::foreign,
 };
-
-/// The XDP program on a device.
-#[derive(Debug)]
-pub(super) struct Xdp {
-    pub(super) link: Link,
-    pub(super) mode: XdpMode,
-    pub(super) frags: bool,
-    pub(super) fallback: Option<String>,
-}
 
 /// One attempt of the ladder.
 struct Rung<'a> {
     mode: XdpMode,
+    hook: Hook,
     frags: bool,
     program: BorrowedFd<'a>,
 }
@@ -37,9 +30,9 @@ struct Rung<'a> {
 pub(super) fn attach(
     device: &Device,
     wanted: ModeOption,
-    programs: &Programs,
+    programs: &XdpPrograms,
     pins: Option<&Directory>,
-) -> Result<Xdp, AttachError> {
+) -> Result<Ingress, AttachError> {
     let Some(pins) = pins else {
         return attach_new(device, wanted, programs);
     };
@@ -47,6 +40,9 @@ pub(super) fn attach(
         device: device.name.clone(),
         source,
     };
+    // Of a passive sensor: each packet would be counted twice.
+    pins.unpin_link(LinkKind::TcxIngress, device.index)
+        .map_err(failed)?;
     if let Some(xdp) = take_over(device, wanted, programs, pins).map_err(failed)? {
         return Ok(xdp);
     }
@@ -61,9 +57,9 @@ pub(super) fn attach(
 fn take_over(
     device: &Device,
     wanted: ModeOption,
-    programs: &Programs,
+    programs: &XdpPrograms,
     pins: &Directory,
-) -> Result<Option<Xdp>, PinError> {
+) -> Result<Option<Ingress>, PinError> {
     let Some(link) = pins.link(LinkKind::Xdp, device.index)? else {
         return Ok(None);
     };
@@ -78,11 +74,11 @@ fn take_over(
     };
     let mut refusal = "another mode is asked for".to_owned();
     if is_wanted {
-        let multi = programs.xdp.as_ref().map(|program| (true, program));
-        for (frags, program) in multi.into_iter().chain([(false, &programs.xdp_linear)]) {
+        let multi = programs.multi.as_ref().map(|program| (true, program));
+        for (frags, program) in multi.into_iter().chain([(false, &programs.linear)]) {
             match link.update(program.as_fd()) {
                 Ok(()) => {
-                    return Ok(Some(Xdp {
+                    return Ok(Some(Ingress {
                         link,
                         mode,
                         frags,
@@ -109,33 +105,32 @@ fn take_over(
 fn attach_new(
     device: &Device,
     wanted: ModeOption,
-    programs: &Programs,
-) -> Result<Xdp, AttachError> {
-    let modes: &[XdpMode] = match wanted {
-        ModeOption::Auto => &[XdpMode::Native, XdpMode::Generic],
-        ModeOption::Native => &[XdpMode::Native],
-        ModeOption::Generic => &[XdpMode::Generic],
+    programs: &XdpPrograms,
+) -> Result<Ingress, AttachError> {
+    let native = (XdpMode::Native, Hook::XdpNative);
+    let generic = (XdpMode::Generic, Hook::XdpGeneric);
+    let modes: &[_] = match wanted {
+        ModeOption::Auto => &[native, generic],
+        ModeOption::Native => &[native],
+        ModeOption::Generic => &[generic],
     };
-    let multi = programs.xdp.as_ref().map(|program| (true, program));
-    let variants = multi.into_iter().chain([(false, &programs.xdp_linear)]);
-    let rungs = modes.iter().flat_map(|mode| {
-        variants.clone().map(|(frags, program)| Rung {
-            mode: *mode,
+    let multi = programs.multi.as_ref().map(|program| (true, program));
+    let variants = multi.into_iter().chain([(false, &programs.linear)]);
+    let rungs = modes.iter().flat_map(|&(mode, hook)| {
+        variants.clone().map(move |(frags, program)| Rung {
+            mode,
+            hook,
             frags,
             program: program.as_fd(),
         })
     });
     let mut refusals = Vec::new();
     for rung in rungs {
-        let hook = match rung.mode {
-            XdpMode::Native => Hook::XdpNative,
-            XdpMode::Generic => Hook::XdpGeneric,
-        };
-        match Link::new(rung.program, device.index, hook) {
+        match Link::new(rung.program, device.index, rung.hook) {
             Ok(link) => {
                 let fallback = (!refusals.is_empty()).then(|| refusals.join("; "));
                 warn_of(device, &rung, wanted, fallback.as_deref());
-                return Ok(Xdp {
+                return Ok(Ingress {
                     link,
                     mode: rung.mode,
                     frags: rung.frags,

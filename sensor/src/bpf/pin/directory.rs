@@ -5,7 +5,8 @@
 //! PATH/state-<layout>/<MAP>        every map of the object
 //! PATH/state-<layout>/RING_<cpu>   the sample rings
 //! PATH/links/xdp-<ifindex>         what keeps the programs on a device
-//! PATH/links/tcx-<ifindex>
+//! PATH/links/tcx-<ifindex>         at egress
+//! PATH/links/ingress-<ifindex>     at TCX ingress, in passive mode instead of XDP
 //! ```
 //!
 //! Links stand beside the states, because they outlive one: where layouts have changed, a link's
@@ -31,16 +32,18 @@ const LINKS: &str = "links";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum LinkKind {
     Xdp,
-    Tcx,
+    TcxIngress,
+    TcxEgress,
 }
 
 impl LinkKind {
-    const ALL: [Self; 2] = [Self::Xdp, Self::Tcx];
+    const ALL: [Self; 3] = [Self::Xdp, Self::TcxIngress, Self::TcxEgress];
 
     const fn prefix(self) -> &'static str {
         match self {
             Self::Xdp => "xdp-",
-            Self::Tcx => "tcx-",
+            Self::TcxIngress => "ingress-",
+            Self::TcxEgress => "tcx-",
         }
     }
 }
@@ -201,7 +204,7 @@ impl Directory {
         Ok(indices)
     }
 
-    /// Removes both links to a device.
+    /// Removes all links to a device.
     pub(in super::super) fn unpin_device(&self, ifindex: u32) -> Result<(), PinError> {
         LinkKind::ALL
             .iter()

@@ -15,7 +15,7 @@ use super::{
     AttachError, AttachOptions, Attachment, DeviceChange, LoadError, LoadOptions, PinError,
     PlaneError, Takeover,
     attach::{Attached, Installer, attach, follow, sweep},
-    load::{Loaded, load},
+    load::{IngressPrograms, Loaded, load},
     takeover,
 };
 
@@ -50,8 +50,8 @@ pub struct ProgramStats {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadedProgram {
-    /// XDP, linear variant.
-    XdpLinear,
+    /// For received packets: XDP, linear variant, or what is passive.
+    Ingress,
     /// Egress classifier.
     Egress,
 }
@@ -124,7 +124,7 @@ impl DataPlane {
         Ok(self.takeover)
     }
 
-    /// Attaches the programs to `device`, natively if it can be.
+    /// Attaches the programs to `device`, XDP natively if it can be.
     ///
     /// # Errors
     /// [`AttachError`]: a line with cause and remedy. The device is left as it was.
@@ -265,7 +265,10 @@ impl DataPlane {
     #[must_use]
     pub fn program_fd(&self, program: LoadedProgram) -> BorrowedFd<'_> {
         match program {
-            LoadedProgram::XdpLinear => self.loaded.programs.xdp_linear.as_fd(),
+            LoadedProgram::Ingress => match &self.loaded.programs.ingress {
+                IngressPrograms::Xdp(programs) => programs.linear.as_fd(),
+                IngressPrograms::Passive(program) => program.as_fd(),
+            },
             LoadedProgram::Egress => self.loaded.programs.egress.as_fd(),
         }
     }

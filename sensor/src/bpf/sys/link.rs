@@ -13,15 +13,20 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::{Command, address, bpf, bpf_fd};
 
 const BPF_XDP: u32 = 37;
+const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+/// Without anything to be relative to: ahead of all others.
+const BPF_F_BEFORE: u32 = 1 << 3;
 
 /// Where a link hooks a program in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     XdpNative,
     XdpGeneric,
+    /// Ahead of the TCX programs that are there, which may let a packet end or go elsewhere.
+    TcxIngress,
     /// Behind the TCX programs that are there.
     TcxEgress,
 }
@@ -85,6 +90,7 @@ impl Link {
         let (attach_type, flags) = match hook {
             Hook::XdpNative => (BPF_XDP, XDP_FLAGS_DRV_MODE),
             Hook::XdpGeneric => (BPF_XDP, XDP_FLAGS_SKB_MODE),
+            Hook::TcxIngress => (BPF_TCX_INGRESS, BPF_F_BEFORE),
             Hook::TcxEgress => (BPF_TCX_EGRESS, 0),
         };
         let mut attr = LinkAttr {

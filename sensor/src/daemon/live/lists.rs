@@ -292,6 +292,9 @@ impl Live {
                 reason,
                 dry_run,
             } => {
+                if list == List::Block {
+                    self.check_enforced()?;
+                }
                 let added = Added {
                     list,
                     targets,

@@ -9,6 +9,7 @@ mod devices;
 mod generation;
 mod guard;
 mod lists;
+mod passive;
 
 use std::{
     collections::BTreeMap,
@@ -130,7 +131,7 @@ fn apply_sampling(plane: &mut DataPlane, sampling: &Sampling) -> Result<(), Plan
 impl Live {
     fn start(parts: Parts) -> Result<Self, DaemonError> {
         let Parts {
-            config,
+            mut config,
             feeds,
             force_tap,
             mut plane,
@@ -140,6 +141,9 @@ impl Live {
             refreshes,
             inbox,
         } = parts;
+        if config.is_passive() {
+            passive::restrict(&mut config);
+        }
         let clock = Clock::start();
         let seed = RandomState::new().hash_one(std::process::id());
         let engine = Engine::new(config.engine.with_seed(seed));
@@ -188,7 +192,7 @@ impl Live {
         // In force before the first packet.
         live.configure_lists(&feeds);
         let options = AttachOptions {
-            mode: live.config.mode.into(),
+            mode: live.config.mode.xdp().unwrap_or_default(),
             tap: live.config.tap,
             force_tap,
             ..AttachOptions::default()
@@ -197,6 +201,7 @@ impl Live {
             let attachment = live.plane.attach(&device, options)?;
             live.attached(&attachment);
         }
+        live.tell_unenforced();
         live.snapshot.takeover = live.plane.settle()?;
         live.tell_takeover();
         live.health.set_attached(true);
@@ -340,7 +345,11 @@ impl Live {
     }
 
     /// Puts into force what can change; the rest keeps its value.
-    fn reconfigure(&mut self, new: Config, feeds: &[FeedFile]) {
+    fn reconfigure(&mut self, mut new: Config, feeds: &[FeedFile]) {
+        // The mode in force: another takes effect at the next start.
+        if self.config.is_passive() {
+            passive::restrict(&mut new);
+        }
         if let Err(error) = apply_sampling(&mut self.plane, &new.sampling) {
             tracing::error!("Sampling stays as it was: {error}");
             self.snapshot.reload.failed = true;
@@ -361,6 +370,7 @@ impl Live {
         self.config.log = new.log;
         self.config.lists = new.lists;
         let mut good = self.configure_lists(feeds);
+        self.tell_unenforced();
         // What a command has turned stays so until the file says something else.
         if self.config.pass_all != new.pass_all {
             self.config.pass_all = new.pass_all;
