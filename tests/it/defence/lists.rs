@@ -110,14 +110,8 @@ fn entries_ends_and_hits_outlive_a_restart_and_a_kill() {
     let reached = scene.reached().expect("counters");
 
     let mut second = scene.start();
-    for sensor in [&second] {
-        assert_eq!(
-            list(sensor, "block").len(),
-            4,
-            "{:?}",
-            list(sensor, "block")
-        );
-    }
+    let kept = list(&second, "block");
+    assert_eq!(kept.len(), 4, "{kept:?}");
     let before = packets(&shown);
     shown = entry(&second, NETWORK);
     assert!(packets(&shown) >= before + MANY, "{before}: {shown}");
