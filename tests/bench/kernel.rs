@@ -1,6 +1,7 @@
 //! Cost of the data plane for one packet, by `BPF_PROG_TEST_RUN`, beside programs that do less.
 //! Run by `cargo xtask bench kernel`, as root; prints figures as JSON.
 
+mod guard;
 mod lists;
 mod memory;
 
@@ -32,6 +33,7 @@ const FLOWS: u32 = 131_072;
 const LOOPBACK: u32 = 1;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
 
 /// Loads with many flows, and the programs that make them: for programs with and without
 /// multi-buffer support.
@@ -48,6 +50,11 @@ const ORDERS: [(&str, [&str; 2]); 2] = [
 const CONTENDERS: [&str; 4] = ["empty", "reference", "sensor", "xdp-filter"];
 
 fn main() -> Result<()> {
+    // Listeners and settings of the bench's own.
+    // SAFETY: this process has one thread.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("no network namespace: not root?");
+    }
     let other = std::env::var_os("SENSOR_BPF_OBJECT")
         .map(std::fs::read)
         .transpose()?;
@@ -62,6 +69,7 @@ fn main() -> Result<()> {
         "vary_in_turn_linear",
         "vary_source",
         "vary_source_within",
+        "vary_syn",
     ];
     let mut bench = load(BENCH, &bench_programs)?;
     let filter = xdp_filter()?;
@@ -101,7 +109,8 @@ fn main() -> Result<()> {
         unit: "ns",
         ratio: None,
     });
-    lists::measure(product_object, &mut bench, &mut figures)?;
+    let established = lists::measure(product_object, &mut bench, &mut figures)?;
+    guard::measure(product_object, &mut bench, established, &mut figures)?;
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
 }
@@ -230,8 +239,13 @@ fn run(program: &Xdp, source: [u8; 4]) -> Result<(u32, u128)> {
     frame[34..38].copy_from_slice(&[0x80, 0, 0, 80]);
     frame[46] = 0x50;
     frame[47] = 0x10;
+    run_frame(program, &frame)
+}
+
+/// The last verdict, and the nanoseconds of one run over a frame.
+fn run_frame(program: &Xdp, frame: &[u8]) -> Result<(u32, u128)> {
     let mut options = TestRunOptions::new();
-    options.data_in = Some(&frame);
+    options.data_in = Some(frame);
     options.repeat = REPEAT;
     let result = program.test_run(options)?;
     Ok((result.return_value, result.duration.as_nanos()))

@@ -91,8 +91,8 @@ fn unit_is_valid_for_systemd() {
         .collect();
     assert!(complaints.is_empty(), "{complaints:?}");
 
-    // Filters add up in order, and @privileged takes bpf away.
     let text = fs::read_to_string(&unit).unwrap();
+    // Filters add up in order, and @privileged takes bpf away.
     let filters: Vec<_> = text
         .lines()
         .filter_map(|line| line.strip_prefix("SystemCallFilter="))
@@ -100,4 +100,17 @@ fn unit_is_valid_for_systemd() {
     let allowed = filters.iter().rposition(|filter| filter.starts_with("bpf"));
     let denied = filters.iter().rposition(|filter| filter.starts_with('~'));
     assert!(allowed > denied, "{filters:?}");
+}
+
+/// `defence::capabilities` shows that these suffice, for the self-test of cookies, too.
+#[test]
+fn unit_grants_three_capabilities() {
+    let text = fs::read_to_string(deploy("systemd/sensor.service")).unwrap();
+    for key in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+        let granted: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(key))
+            .collect();
+        assert_eq!(granted, ["CAP_BPF CAP_NET_ADMIN CAP_PERFMON"], "{key}");
+    }
 }

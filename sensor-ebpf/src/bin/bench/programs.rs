@@ -162,6 +162,77 @@ pub(crate) fn vary_source_within(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Makes each packet a SYN to 10.0.0.2, port 80, from a client of its own, whatever the program
+/// under test has made of the one before.
+#[xdp(frags)]
+pub(crate) fn vary_syn(ctx: XdpContext) -> u32 {
+    write_syn(&ctx);
+    // SAFETY: the array holds XDP programs.
+    unsafe { NEXT.tail_call(&ctx, 0) };
+    XDP_PASS
+}
+
+/// Bytes of a SYN with the option of the maximum segment size.
+const SYN_LEN: usize = 14 + 20 + 24;
+
+/// The SYN, in words as the machine reads them. Programs under test do not look at checksums.
+const SYN: [u64; SYN_LEN.div_ceil(8)] = {
+    let mut bytes = [0; 8 * SYN_LEN.div_ceil(8)];
+    bytes[5] = 2;
+    bytes[11] = 1;
+    bytes[12] = 0x08;
+    bytes[14] = 0x45;
+    bytes[17] = 20 + 24;
+    bytes[22] = 64;
+    bytes[23] = 6;
+    bytes[30] = 10;
+    bytes[33] = 2;
+    bytes[37] = 80;
+    bytes[46] = 0x60;
+    bytes[47] = 2;
+    bytes[48] = 0xff;
+    bytes[54] = 2;
+    bytes[55] = 4;
+    bytes[56] = 5;
+    bytes[57] = 180;
+    let mut words = [0; SYN_LEN.div_ceil(8)];
+    let mut at = 0;
+    while at < bytes.len() {
+        words[at / 8] |= (bytes[at] as u64) << (at % 8 * 8);
+        at += 1;
+    }
+    words
+};
+
+#[inline(always)]
+fn write_syn(ctx: &XdpContext) {
+    const SOURCE: usize = 14 + 12;
+    const SOURCE_PORT: usize = 14 + 20;
+    const SEQUENCE: usize = SOURCE_PORT + 4;
+    let at = ctx.data();
+    if at + SYN_LEN > ctx.data_end() {
+        return;
+    }
+    let Some(counter) = COUNTER.get_ptr_mut(0) else {
+        return;
+    };
+    let [words @ .., last] = SYN;
+    // SAFETY: this CPU's value; the addresses lie within the packet, as just compared, and a
+    // packet begins at a multiple of 8.
+    unsafe {
+        *counter += 1;
+        for (step, word) in words.into_iter().enumerate() {
+            (at as *mut u64).add(step).write_volatile(word);
+        }
+        ((at + SYN_LEN - 2) as *mut u16).write_volatile(last as u16);
+        let scattered = (*counter as u32).wrapping_mul(0x9e37_79b1);
+        ((at + SOURCE) as *mut u16).write_volatile(0x10 | scattered as u16 & 0xff0f);
+        ((at + SOURCE + 2) as *mut u16).write_volatile((scattered >> 16) as u16);
+        ((at + SOURCE_PORT) as *mut u16).write_volatile(scattered as u16 | 4);
+        ((at + SEQUENCE) as *mut u16).write_volatile(scattered as u16);
+    }
+}
+
 /// Of an IPv4 packet without options in an Ethernet frame without tags; bits beyond `mask` are
 /// those of 10.0.0.0.
 #[inline(always)]
