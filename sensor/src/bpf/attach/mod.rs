@@ -12,7 +12,7 @@ use super::{
     AttachError, AttachOptions,
     load::{IngressPrograms, Programs},
     netlink::{self, device::Device},
-    pin::Directory,
+    pin::{Directory, Pins},
     slots::{SlotError, SlotId, Slots},
     sys::link::Link,
 };
@@ -140,7 +140,15 @@ pub(super) struct Installer<'a> {
     pub(super) pins: Option<&'a Directory>,
 }
 
-impl Installer<'_> {
+impl<'a> Installer<'a> {
+    /// Of a data plane that is pinned, or is not.
+    pub(super) fn new(programs: &'a Programs, pins: Option<&'a Pins>) -> Self {
+        Self {
+            programs,
+            pins: pins.map(|pins| &pins.directory),
+        }
+    }
+
     /// Removes what is pinned of a device that was detached, or is gone.
     pub(super) fn unpin(&self, attachment: &Attachment) {
         let Some(pins) = self.pins else {

@@ -167,10 +167,7 @@ impl DataPlane {
             pins,
             ..
         } = &mut self.loaded;
-        let installer = Installer {
-            programs,
-            pins: pins.as_ref().map(|pins| &pins.directory),
-        };
+        let installer = Installer::new(programs, pins.as_ref());
         let attached = attach(device, options, installer, slots, epoch, false)?;
         let attachment = attached.attachment.clone();
         self.attached.push(attached);
@@ -200,10 +197,7 @@ impl DataPlane {
 
     fn installer(&self) -> Installer<'_> {
         let Loaded { programs, pins, .. } = &self.loaded;
-        Installer {
-            programs,
-            pins: pins.as_ref().map(|pins| &pins.directory),
-        }
+        Installer::new(programs, pins.as_ref())
     }
 
     /// Whether the data plane stays when this process ends.
@@ -239,10 +233,7 @@ impl DataPlane {
             pins,
             ..
         } = &mut self.loaded;
-        let installer = Installer {
-            programs,
-            pins: pins.as_ref().map(|pins| &pins.directory),
-        };
+        let installer = Installer::new(programs, pins.as_ref());
         let changes = follow(&mut self.attached, installer, slots, epoch);
         self.save();
         changes
