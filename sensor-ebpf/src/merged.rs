@@ -1,11 +1,13 @@
-//! What a packet that was merged on its way in has been on the wire.
+//! What a packet that was merged on its way in has been on the wire, or what one that is not yet cut
+//! up will be.
 
-/// Frames of one flow that GRO, or the device, has merged into one.
+/// Frames of one flow in one: GRO or the device has merged them, or segmentation has still to cut
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Merged {
     /// Bytes of the merged frame: headers once, and all payloads.
     pub len: u32,
-    /// How many frames there were; 0 where the device did not tell, as virtio does not.
+    /// How many frames there are; 0 where the device did not tell, as virtio does not.
     pub segments: u32,
     /// Payload bytes of each frame but the last, which may have had fewer.
     pub segment_size: u32,

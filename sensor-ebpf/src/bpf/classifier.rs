@@ -51,14 +51,8 @@ fn watch(skb: *mut __sk_buff, direction: Direction) -> Option<()> {
         let vlan = ((*skb).vlan_present != 0).then(|| (*skb).vlan_tci as u16);
         ((*skb).ifindex, vlan)
     };
-    let (packets, bytes) = match direction {
-        // SAFETY: as above.
-        Direction::Ingress => unsafe { received(skb) },
-        // Here `wire_len` has the headers of all segments.
-        // SAFETY: as above.
-        Direction::Egress => unsafe { ((*skb).gso_segs, (*skb).wire_len) },
-    };
-    let packets = if packets == 0 { 1 } else { packets };
+    // SAFETY: as above.
+    let (packets, bytes) = unsafe { on_wire(skb, direction) };
     // A tag in metadata is on the wire with each segment, and in no length.
     let tags = if vlan.is_some() {
         packets * VLAN_TAG
@@ -96,14 +90,13 @@ fn watch(skb: *mut __sk_buff, direction: Direction) -> Option<()> {
     Some(())
 }
 
-/// Packets and bytes that a received packet was on the wire. Here `wire_len` is the length of what
-/// was merged, without Ethernet header (`sch_handle_ingress`).
+/// Packets and bytes that a packet was on the wire, or will be.
 ///
 /// # Safety
 ///
 /// `skb` is the running program's context.
 #[inline(always)]
-unsafe fn received(skb: *mut __sk_buff) -> (u32, u32) {
+unsafe fn on_wire(skb: *mut __sk_buff, direction: Direction) -> (u32, u32) {
     // SAFETY: as the caller promises.
     unsafe {
         let merged = Merged {
@@ -114,7 +107,18 @@ unsafe fn received(skb: *mut __sk_buff) -> (u32, u32) {
         if merged.segment_size == 0 {
             return (1, merged.len);
         }
-        merged.on_wire(headers(skb).unwrap_or(0))
+        let (packets, bytes) = merged.on_wire(headers(skb).unwrap_or(0));
+        match direction {
+            // `wire_len` is the length of what was merged, without Ethernet header
+            // (`sch_handle_ingress`).
+            Direction::Ingress => (packets, bytes),
+            // Here it has the headers of all segments, also those in a tunnel, if the kernel knows
+            // where they are (`qdisc_pkt_len_init`); else it is the length of one packet.
+            Direction::Egress => {
+                let wire_len = (*skb).wire_len;
+                (packets, if wire_len > bytes { wire_len } else { bytes })
+            }
+        }
     }
 }
 

@@ -58,27 +58,38 @@ fn a_gso_frame_counts_as_its_segments() -> Result<()> {
     let Some(mut programs) = ready()? else {
         return Ok(());
     };
-    let frame = segment(3 * 1000);
-    let offload = Offload {
-        wire_len: frame.len() as u32 + 2 * 54,
-        segments: 3,
+    // The last of four segments has but 500 bytes.
+    let frame = segment(3500);
+    let on_wire = frame.len() as u32 + 3 * 54;
+    let told = Offload {
+        wire_len: on_wire,
+        segments: 4,
         segment_size: 1000,
     };
-    send(&programs, &frame, offload)?;
-    send(&programs, &frame, offload)?;
-    let totals = programs.balanced(1, Direction::Egress)?;
-    assert_eq!(
-        (totals.runs, totals.bytes),
-        (6, 2 * u64::from(offload.wire_len))
-    );
+    // What a virtual machine sends, whose device does not tell how many there are.
+    let untold = Offload {
+        segments: 0,
+        ..told
+    };
+    // Nor has the kernel found the headers.
+    let plain = Offload {
+        wire_len: 0,
+        ..untold
+    };
+    for (round, offload) in (1..).zip([told, untold, plain]) {
+        send(&programs, &frame, offload)?;
+        let totals = programs.balanced(1, Direction::Egress)?;
+        let expected = (4 * round, u64::from(on_wire) * round);
+        assert_eq!((totals.runs, totals.bytes), expected, "{offload:?}");
+    }
     let records = programs.records()?;
     let numbers: Vec<_> = records
         .iter()
         .map(|record| (record.header.number, record.header.segments))
         .collect();
-    assert_eq!(numbers, [(1, 3), (4, 3)]);
+    assert_eq!(numbers, [(1, 4), (5, 4), (9, 4)]);
     let header = records[0].header;
-    assert_eq!(header.wire_len, offload.wire_len);
+    assert_eq!(header.wire_len, on_wire);
     assert_eq!(
         (header.captured_len, header.direction),
         (2048, Direction::Egress as u8)

@@ -14,7 +14,7 @@ const GSO_SEGS: usize = 164;
 const GSO_SIZE: usize = 176;
 const CONTEXT: usize = 192;
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Offload {
     pub(super) wire_len: u32,
     pub(super) segments: u32,
