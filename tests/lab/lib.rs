@@ -28,7 +28,7 @@ pub use generator::{Generator, Sent, Sources, StreamSpec, tcp_flag};
 pub use namespace::Namespace;
 pub use object::{ForeignProgram, classifiers, object};
 pub use pins::BpfFs;
-pub use privilege::{root_or_skip, skip};
+pub use privilege::{kernel_is, root_or_skip, skip, tcx_or_skip};
 pub use scratch::scratch;
 pub use sensor::{Ended, Sensor, SensorOptions, sensor_binary, sum_samples};
 pub use topology::{Host, Lab, LabOptions, Napi, VLANS};

@@ -20,3 +20,27 @@ pub fn root_or_skip() -> bool {
     }
     root
 }
+
+/// Whether the running kernel is `major.minor` or newer.
+///
+/// # Panics
+/// If the kernel's release does not begin with two numbers.
+#[must_use]
+pub fn kernel_is(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(has_major)), Some(Ok(has_minor))) => (has_major, has_minor) >= (major, minor),
+        _ => panic!("a release without two numbers: {release:?}"),
+    }
+}
+
+/// Whether the kernel has TCX; if not, reports the test as skipped.
+#[must_use]
+pub fn tcx_or_skip() -> bool {
+    let has = kernel_is(6, 6);
+    if !has {
+        skip("needs TCX, which Linux has from 6.6 on");
+    }
+    has
+}

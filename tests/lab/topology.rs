@@ -10,7 +10,7 @@ use sensor_ebpf::lab::{Port, map, program};
 use crate::generator::INVENTED;
 use crate::namespace::mount_sys;
 use crate::object::{attach_xdp, object};
-use crate::{Counters, Namespace, device};
+use crate::{Counters, Namespace, device, kernel_is};
 
 /// VLAN ids of the lab's tagged networks, each with one tag.
 pub const VLANS: [u8; 1] = [20];
@@ -30,7 +30,7 @@ pub enum Napi {
 pub struct LabOptions {
     pub napi: Napi,
     /// No classifiers that add and remove VLAN tags, which every packet pays for: the tagged
-    /// networks do not work then.
+    /// networks do not work then, nor below Linux 6.6, which has no TCX.
     pub untagged: bool,
     /// Bytes of the largest packet on every device, where it is not 1500. A veth with XDP takes
     /// no more than about 3,500.
@@ -246,7 +246,7 @@ impl Lab {
             attach_xdp(&mut wire_object, name, &wire, end)?;
         }
         let mut vlan_objects = Vec::new();
-        if !options.untagged {
+        if !options.untagged && kernel_is(6, 6) {
             for host in [&client, &server] {
                 vlan_objects.push(tag(host)?);
             }

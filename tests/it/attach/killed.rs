@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use sensor::bpf::{AttachOptions, EgressOption};
-use sensor_tests::{Namespace, root_or_skip};
+use sensor_tests::{Namespace, root_or_skip, tcx_or_skip};
 
 use super::{output, pair, plane};
 
@@ -61,7 +61,7 @@ fn holder(namespace: &Namespace, egress: &str) -> Result<Child> {
 
 #[test]
 fn with_tcx_nothing_is_left() -> Result<()> {
-    if !root_or_skip() {
+    if !root_or_skip() || !tcx_or_skip() {
         return Ok(());
     }
     let namespace = pair()?;
