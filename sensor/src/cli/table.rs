@@ -69,8 +69,18 @@ pub(super) fn status(value: &Value) -> String {
 fn guard(value: &Value) -> String {
     let destinations = array(&value["destinations"]);
     let mut text = format!("SYN-flood guard   {}", string(&value["mode"]));
-    if let Some(remedy) = value["cookies_remedy"].as_str() {
-        let _ = write!(text, "; no cookies: {remedy}");
+    let remedy = |family: &str| value["cookies"][family]["remedy"].as_str();
+    match (remedy("ipv4"), remedy("ipv6")) {
+        (Some(ipv4), Some(ipv6)) if ipv4 == ipv6 => {
+            let _ = write!(text, "; no cookies: {ipv4}");
+        }
+        (ipv4, ipv6) => {
+            for (family, remedy) in [("IPv4", ipv4), ("IPv6", ipv6)] {
+                if let Some(remedy) = remedy {
+                    let _ = write!(text, "; no cookies over {family}: {remedy}");
+                }
+            }
+        }
     }
     let refused = number(&value["refused"]);
     if refused > 0 {
@@ -277,9 +287,17 @@ mod tests {
     fn guarded_destinations_are_told() {
         let idle = guard(&json!({ "mode": "monitor", "destinations": [], "refused": 0 }));
         assert_eq!(idle, "SYN-flood guard   monitor\n");
+        let half = guard(&json!({
+            "mode": "mitigate",
+            "cookies": { "ipv4": { "remedy": null }, "ipv6": { "remedy": "no ::1" } },
+        }));
+        assert_eq!(
+            half,
+            "SYN-flood guard   mitigate; no cookies over IPv6: no ::1\n"
+        );
         let text = guard(&json!({
             "mode": "mitigate",
-            "cookies_remedy": "set it to 1",
+            "cookies": { "ipv4": { "remedy": "set it to 1" }, "ipv6": { "remedy": "set it to 1" } },
             "refused": 2,
             "destinations": [{
                 "address": "192.0.2.1", "port": 80, "state": "mitigating",

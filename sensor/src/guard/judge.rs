@@ -172,7 +172,7 @@ impl Judge {
         watched.method = method;
         (watched.told.on, watched.armed.on) = (on, on);
         // A cookie may not serve any more; everything else stays what it was.
-        let again = method == Method::Cookie && self.policy.obstacle.is_some();
+        let again = method == Method::Cookie && self.policy.obstacles.of(&key).is_some();
         watched.settle(&key, &self.policy, &mut self.stats, now, again, out);
     }
 
@@ -310,7 +310,8 @@ impl Watched {
             }
             (true, method) if method != Method::Watch && !again => method,
             (true, _) => {
-                let (method, obstacle) = self.rule.defence(self.obstacle.or(policy.obstacle));
+                let obstacle = self.obstacle.or_else(|| policy.obstacles.of(key));
+                let (method, obstacle) = self.rule.defence(obstacle);
                 self.obstacle = obstacle;
                 method
             }

@@ -16,6 +16,7 @@
 mod config;
 mod event;
 mod judge;
+mod obstacle;
 mod plan;
 mod policy;
 mod window;
@@ -27,6 +28,7 @@ use sensor_ebpf::abi::{DestinationCounters, DestinationKey, Method};
 pub use config::{GuardConfig, MethodChoice, Mode, Override};
 pub use event::event;
 pub use judge::{Judge, Stats, Watched};
+pub use obstacle::{Obstacle, Obstacles};
 pub use plan::{Step, steps};
 pub use policy::Policy;
 pub use window::Rates;
@@ -50,51 +52,6 @@ impl State {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         STATES[self as usize]
-    }
-}
-
-/// Why cookies do not serve where they are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// `net.ipv4.tcp_syncookies` is 0: the kernel would not accept them.
-    SyncookiesOff,
-    /// The self-test of cookies has not ended yet.
-    Untested,
-    /// The self-test of cookies failed, or could not be made.
-    SelfTest,
-    /// Nobody listens there in this network namespace: it is forwarded, translated, or closed.
-    NoListener,
-    /// A mirror port: nothing can be answered.
-    Mirror,
-}
-
-impl Obstacle {
-    /// For machines.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SyncookiesOff => "syncookies_off",
-            Self::Untested => "untested",
-            Self::SelfTest => "self_test_failed",
-            Self::NoListener => "no_listener",
-            Self::Mirror => "mirror_port",
-        }
-    }
-
-    /// For people, with the remedy.
-    #[must_use]
-    pub const fn explained(self) -> &'static str {
-        match self {
-            Self::SyncookiesOff => {
-                "net.ipv4.tcp_syncookies is 0, so the kernel refuses cookies: set it to 1"
-            }
-            Self::Untested => "the self-test of cookies is running",
-            Self::SelfTest => "the self-test of cookies failed: the log says why",
-            Self::NoListener => {
-                "nobody listens there in this network namespace (forwarded, translated or closed)"
-            }
-            Self::Mirror => "a mirror port answers nothing",
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sensor_ebpf::abi::{DestinationKey, Method, WINDOW_SHIFT};
 
-use super::{GuardConfig, MethodChoice, Mode, Obstacle, Override, address_of};
+use super::{GuardConfig, MethodChoice, Mode, Obstacle, Obstacles, Override, address_of};
 use crate::core::detect::syn_flood;
 
 const SECOND: u64 = 1_000_000_000;
@@ -15,8 +15,8 @@ pub struct Policy {
     pub(super) alert_rate: u64,
     pub(super) completed_percent: u64,
     pub(super) calm_ns: u64,
-    /// Why cookies do not work on this host, if they do not.
-    pub(super) obstacle: Option<Obstacle>,
+    /// Why cookies do not work on this host, where they do not.
+    pub(super) obstacles: Obstacles,
     arm_rate: u64,
     method: MethodChoice,
     destination_syn_rate: u32,
@@ -34,9 +34,9 @@ pub(super) struct Rule {
 }
 
 impl Policy {
-    /// `obstacle`: why cookies do not work on this host, if they do not.
+    /// `obstacles`: why cookies do not work on this host, where they do not.
     #[must_use]
-    pub fn new(guard: &GuardConfig, flood: &syn_flood::Config, obstacle: Option<Obstacle>) -> Self {
+    pub fn new(guard: &GuardConfig, flood: &syn_flood::Config, obstacles: Obstacles) -> Self {
         Self {
             mode: guard.mode,
             // A detector that is switched off tells nothing that is not met.
@@ -47,7 +47,7 @@ impl Policy {
             },
             completed_percent: flood.completed_percent,
             calm_ns: guard.calm_seconds.saturating_mul(SECOND),
-            obstacle,
+            obstacles,
             arm_rate: guard.syn_rate,
             method: guard.method,
             destination_syn_rate: guard.destination_syn_rate,

@@ -165,3 +165,37 @@ fn crowd_of_real_clients_ends_the_defence_by_completing_its_handshakes() {
     );
     assert_ne!(outcome.served(), 0, "{outcome:?}");
 }
+
+#[test]
+fn a_family_whose_cookies_cannot_be_tried_is_told_and_tried_again() {
+    if !root_or_skip() {
+        return;
+    }
+    let lab = lab();
+    let network = &lab.server.namespace;
+    let loopback = |disabled| {
+        network
+            .set_sysctl("net/ipv6/conf/lo/disable_ipv6", disabled)
+            .expect("a setting");
+    };
+    loopback(1);
+    let (_directory, mut sensor) = start(&lab, "[guard]\nmode = \"mitigate\"\n");
+    let until_cookies = |sensor: &Sensor, family: &str, state: &str| {
+        until("the self-test ends", || {
+            let told = guard_status(sensor)["cookies"][family].clone();
+            (told["state"] == state).then_some(told)
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", sensor.messages()))
+    };
+    let told = until_cookies(&sensor, "ipv6", "self_test_failed");
+    let why = told["remedy"].as_str().expect("a reason");
+    assert!(why.contains("::1"), "{why}");
+    until_cookies(&sensor, "ipv4", "available");
+    let said = sensor.messages();
+    assert!(said.contains("No SYN cookies over IPv6"), "{said}");
+    assert!(!said.contains("No SYN cookies over IPv4"), "{said}");
+    // What was missing is there now.
+    loopback(0);
+    sensor.signal(libc::SIGHUP);
+    until_cookies(&sensor, "ipv6", "available");
+}

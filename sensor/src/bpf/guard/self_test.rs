@@ -12,7 +12,7 @@
 use std::{
     io,
     mem::size_of,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
@@ -32,13 +32,12 @@ use crate::bpf::{
     sys::map::{Array, HashTable, PerCpuArray},
 };
 
-/// Which families' cookies have been shown to work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether cookies have been shown to work, for each family of addresses on its own.
+#[derive(Debug)]
 pub struct SelfTest {
-    /// IPv4.
-    pub ipv4: bool,
-    /// IPv6; `false` also where loopback has no such address.
-    pub ipv6: bool,
+    pub ipv4: Result<(), SelfTestError>,
+    /// An error also where loopback has no such address, so that nothing could be shown.
+    pub ipv6: Result<(), SelfTestError>,
 }
 
 /// Why cookies cannot be relied on here.
@@ -50,6 +49,17 @@ pub enum SelfTestError {
     /// The private copy of the program could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Loopback has no such address, or not this one.
+    #[error(
+        "the test of SYN cookies could not listen on {address} ({source}): give the loopback device \
+         that address"
+    )]
+    NoListener {
+        /// Where.
+        address: IpAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A step of the test failed.
     #[error("the test of SYN cookies could not {what}: {source}")]
     System {
@@ -87,6 +97,9 @@ const LOOPBACK: u32 = 1;
 
 const XDP_TX: u32 = 3;
 
+/// Where the destination is counted.
+const SLOT: u32 = 0;
+
 /// For how long a listener holds connections without data back, seconds; far longer than the test.
 const DEFER: libc::c_int = 30;
 
@@ -103,28 +116,24 @@ const RECV_QUEUE: libc::c_int = 1;
 const SEND_QUEUE: libc::c_int = 2;
 
 impl DataPlane {
-    /// Shows that cookies work on this host. Takes as long as the verifier takes for the program, a
-    /// second or more: run it on a thread of its own, in the network namespace of the devices.
+    /// Tries whether cookies work on this host. Takes as long as the verifier takes for the
+    /// program, a second or more: run it on a thread of its own, in the network namespace of the
+    /// devices.
     ///
     /// # Errors
-    /// [`SelfTestError`]: why they cannot be relied on.
+    /// [`SelfTestError`]: why neither family could be tried.
     pub fn guard_self_test() -> Result<SelfTest, SelfTestError> {
         let tcp = TcpSettings::read();
         if tcp.syncookies == 0 {
             return Err(SelfTestError::Disabled);
         }
         let mut subject = Subject::load(tcp)?;
-        subject.try_family((Ipv4Addr::LOCALHOST, 0).into())?;
-        let ipv6 = match subject.try_family((Ipv6Addr::LOCALHOST, 0).into()) {
-            Ok(()) => true,
-            Err(SelfTestError::System { what: LISTEN, .. }) => false,
-            Err(error) => return Err(error),
-        };
-        Ok(SelfTest { ipv4: true, ipv6 })
+        Ok(SelfTest {
+            ipv4: subject.try_family((Ipv4Addr::LOCALHOST, 0).into()),
+            ipv6: subject.try_family((Ipv6Addr::LOCALHOST, 0).into()),
+        })
     }
 }
-
-const LISTEN: &str = "listen on loopback";
 
 /// The private copy of the program.
 struct Subject {
@@ -188,7 +197,7 @@ impl Subject {
 
     /// What the program says of the SYN that it did not answer.
     fn why(&mut self) -> &'static str {
-        let Ok(counters) = self.counters.read(0) else {
+        let Ok(counters) = self.counters.read(SLOT) else {
             return "its counters cannot be read";
         };
         let any = |of: fn(&DestinationCounters) -> u64| counters.iter().any(|cpu| of(cpu) > 0);
@@ -207,8 +216,12 @@ impl Subject {
 
     /// One handshake with a listener at `address`.
     fn try_family(&mut self, address: SocketAddr) -> Result<(), SelfTestError> {
-        let listener = listen(address).map_err(failed(LISTEN))?;
-        let server = listener.local_addr().map_err(failed(LISTEN))?;
+        let refused = |source| SelfTestError::NoListener {
+            address: address.ip(),
+            source,
+        };
+        let listener = listen(address).map_err(refused)?;
+        let server = listener.local_addr().map_err(refused)?;
         // Their ACKs carry no data, so that the listener keeps their requests in its queue. One
         // more than its length: kernels differ in what they call full. A kernel that always sends
         // cookies keeps no requests: it would hand them over as connections.
@@ -219,6 +232,10 @@ impl Subject {
             fillers.push(filler.map_err(failed("connect to itself"))?);
         }
         let (socket, client) = reserve(address).map_err(failed("reserve a port"))?;
+        // Of the family before.
+        self.counters
+            .zero(SLOT)
+            .map_err(failed("clear the counters"))?;
         self.destinations
             .set(
                 &DestinationKey {
@@ -227,6 +244,7 @@ impl Subject {
                     _pad: 0,
                 },
                 &Destination {
+                    slot: SLOT,
                     method: Method::Cookie as u32,
                     ..Destination::default()
                 },

@@ -1,5 +1,7 @@
 //! What the host brings along against SYN floods: cookies, what they can carry, queues.
 
+use std::fs;
+
 use super::{Finding, line};
 
 /// Listeners ask for a queue of this length at the least, if they ask for what the system allows.
@@ -9,6 +11,7 @@ pub(super) fn examine() -> Vec<Finding> {
     let setting = |name: &str| line(format!("/proc/sys/net/{name}"));
     vec![
         cookies(setting("ipv4/tcp_syncookies").as_deref()),
+        loopback(fs::read_to_string("/proc/net/if_inet6").ok().as_deref()),
         timestamps(setting("ipv4/tcp_timestamps").as_deref()),
         queues(
             setting("core/somaxconn").and_then(|text| text.parse().ok()),
@@ -37,6 +40,27 @@ fn cookies(value: Option<&str>) -> Finding {
             "the kernel has no SYN cookies",
             "a kernel built with CONFIG_SYN_COOKIES=y lets the guard answer floods by cookies",
         ),
+    }
+}
+
+/// The guard tries its cookies on loopback, for each family of addresses, before it sends any.
+/// `addresses` are those of IPv6, as in `/proc/net/if_inet6`.
+fn loopback(addresses: Option<&str>) -> Finding {
+    let subject = "IPv6 loopback";
+    let has = |address: &str| {
+        let mut lines = addresses.unwrap_or_default().lines();
+        lines.any(|line| line.starts_with(address))
+    };
+    if has("00000000000000000000000000000001") {
+        Finding::ok(subject, "::1: the guard can try its cookies there")
+    } else if has("") {
+        Finding::warning(
+            subject,
+            "no ::1: the guard cannot try its cookies, and sends none over IPv6",
+            "`sysctl -w net.ipv6.conf.lo.disable_ipv6=0`; until then it makes clients retransmit",
+        )
+    } else {
+        Finding::ok(subject, "no IPv6 on this host")
     }
 }
 
@@ -90,6 +114,17 @@ mod tests {
             let finding = cookies(bad);
             assert_eq!(finding.grade, Grade::Warning);
             assert!(finding.remedy.is_some());
+        }
+    }
+
+    #[test]
+    fn a_loopback_without_an_address_of_ipv6_is_named() {
+        let one = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        let other = "fe80000000000000505400fffe123456 02 40 20 80     eth0\n";
+        assert_eq!(loopback(Some(&format!("{other}{one}"))).grade, Grade::Ok);
+        assert_eq!(loopback(Some(other)).grade, Grade::Warning);
+        for none in [Some(""), None] {
+            assert_eq!(loopback(none).grade, Grade::Ok);
         }
     }
 

@@ -27,10 +27,15 @@ pub(super) fn status(guard: &Guard, clock: &Clock) -> Value {
         })
         .collect();
     let stats = judge.stats();
+    let [ipv4, ipv6] = guard.obstacles().map(|obstacle| {
+        json!({
+            "state": obstacle.map_or("available", |(obstacle, _)| obstacle.as_str()),
+            "remedy": obstacle.map(|(_, why)| why),
+        })
+    });
     json!({
         "mode": guard.mode().as_str(),
-        "cookies": guard.obstacle().map_or("available", Obstacle::as_str),
-        "cookies_remedy": guard.obstacle().map(Obstacle::explained),
+        "cookies": { "ipv4": ipv4, "ipv6": ipv6 },
         "destinations": destinations,
         "refused": stats.refused,
         "displaced": stats.displaced,

@@ -55,9 +55,34 @@ fn without_a_listener_or_cookies_retransmission_serves() {
     assert_eq!(simulation.watched().obstacle, Some(Obstacle::NoListener));
     assert_eq!(simulation.state(), State::Mitigating);
 
-    let flood_config = syn_flood::Config::default();
-    let obstacle = Some(Obstacle::SyncookiesOff);
-    let mut simulation = Simulation::by(Policy::new(&config(), &flood_config, obstacle));
+    let obstacle = Obstacle::SyncookiesOff;
+    let mut simulation = Simulation::by(hindered(Obstacles::both(obstacle)));
+    simulation.seconds(3, flood(50_000));
+    assert_eq!(simulation.watched().method, Method::Retransmission);
+    assert_eq!(simulation.watched().obstacle, Some(obstacle));
+}
+
+fn hindered(obstacles: Obstacles) -> Policy {
+    Policy::new(&config(), &syn_flood::Config::default(), obstacles)
+}
+
+#[test]
+fn what_is_in_the_way_of_one_family_is_not_in_the_way_of_the_other() {
+    let obstacle = Some(Obstacle::SelfTest);
+    let only_ipv6 = Obstacles {
+        ipv6: obstacle,
+        ..Obstacles::default()
+    };
+    let mut simulation = Simulation::by(hindered(only_ipv6));
+    simulation.seconds(3, flood(50_000));
+    assert_eq!(simulation.watched().method, Method::Cookie);
+    assert_eq!(simulation.watched().obstacle, None);
+
+    let key = DestinationKey {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets(),
+        ..key(1, 80)
+    };
+    let mut simulation = Simulation::of(key, hindered(only_ipv6));
     simulation.seconds(3, flood(50_000));
     assert_eq!(simulation.watched().method, Method::Retransmission);
     assert_eq!(simulation.watched().obstacle, obstacle);

@@ -31,7 +31,7 @@ fn config() -> GuardConfig {
 }
 
 fn policy(config: &GuardConfig) -> Policy {
-    Policy::new(config, &syn_flood::Config::default(), None)
+    Policy::new(config, &syn_flood::Config::default(), Obstacles::default())
 }
 
 fn key(last: u8, port: u16) -> DestinationKey {
@@ -104,15 +104,19 @@ impl Simulation {
     }
 
     fn by(policy: Policy) -> Self {
+        Self::of(key(1, 80), policy)
+    }
+
+    fn of(key: DestinationKey, policy: Policy) -> Self {
         let mut simulation = Self {
             judge: Judge::new(policy, MAX_DESTINATIONS),
-            key: key(1, 80),
+            key,
             counters: DestinationCounters::default(),
             now: 100 * SECOND,
             turns: Vec::new(),
             kernel: Kernel::default(),
         };
-        let (key, now) = (simulation.key, simulation.now);
+        let now = simulation.now;
         assert!(
             simulation
                 .judge

@@ -58,7 +58,7 @@ fn what_an_earlier_process_defended_stays_defended_until_it_is_calm() {
 fn cookies_that_do_not_work_any_more_end() {
     let flood = syn_flood::Config::default();
     for obstacle in [Obstacle::SyncookiesOff, Obstacle::Untested] {
-        let policy = Policy::new(&config(), &flood, Some(obstacle));
+        let policy = Policy::new(&config(), &flood, Obstacles::both(obstacle));
         let mut kernel = holding(Method::Cookie);
         let (judge, _) = resumed(policy, &mut kernel);
         assert_eq!(kernel.methods, [Method::Retransmission]);

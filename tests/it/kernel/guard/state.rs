@@ -156,13 +156,28 @@ fn the_self_test_shows_that_cookies_work() -> Result<()> {
     for cookies in ["1", "2"] {
         inside(&[("ipv4/tcp_syncookies", cookies)], || {
             let shown = DataPlane::guard_self_test().context("self-test")?;
-            assert!(shown.ipv4 && shown.ipv6, "{shown:?}");
+            assert!(shown.ipv4.is_ok() && shown.ipv6.is_ok(), "{shown:?}");
             Ok(())
         })?;
     }
     inside(&[("ipv4/tcp_syncookies", "0")], || {
         let refused = DataPlane::guard_self_test();
         assert!(matches!(refused, Err(SelfTestError::Disabled)));
+        Ok(())
+    })
+}
+
+#[test]
+fn the_self_test_tells_of_a_family_that_it_cannot_try() -> Result<()> {
+    let without = [
+        ("ipv4/tcp_syncookies", "1"),
+        ("ipv6/conf/lo/disable_ipv6", "1"),
+    ];
+    inside(&without, || {
+        let shown = DataPlane::guard_self_test().context("self-test")?;
+        assert!(shown.ipv4.is_ok(), "{shown:?}");
+        let why = shown.ipv6.expect_err("nobody can listen on ::1");
+        assert!(why.to_string().contains("::1"), "{why}");
         Ok(())
     })
 }

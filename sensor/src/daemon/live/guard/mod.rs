@@ -14,13 +14,13 @@ use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, MAX_DESTINATIONS,
 use self::{
     complaints::{Complaints, Subject},
     kernel::Kernel,
-    trial::Trial,
+    trial::{Inherited, Trial},
 };
 use super::Live;
 use crate::{
     bpf::{DataPlane, PlaneError, TcpSettings},
     config::Config,
-    guard::{self, Judge, Mode, Obstacle, Policy, Step, Turn, method_name, steps},
+    guard::{self, Judge, Mode, Obstacle, Obstacles, Policy, Step, Turn, method_name, steps},
     metrics,
     source::live::monotonic_ns,
 };
@@ -32,8 +32,8 @@ const POLL: Duration = Duration::from_millis(200);
 pub(in crate::daemon) struct Guard {
     judge: Judge,
     mode: Mode,
-    /// Why no cookies are sent here.
-    obstacle: Option<Obstacle>,
+    /// Why no cookies are sent here, where none are.
+    obstacles: Obstacles,
     trial: Trial,
     polled: Instant,
     /// The kernel has not taken the settings.
@@ -55,13 +55,23 @@ impl Guard {
         was_mitigating: bool,
     ) -> Result<Self, PlaneError> {
         let held = kernel.held().to_vec();
-        let has_cookies = held.iter().any(|(_, one)| method_of(one) == Method::Cookie);
-        let policy = Policy::new(&config.guard, &config.detect.syn_flood, None);
+        let sent_cookies = |ipv4: bool| {
+            was_mitigating
+                && held.iter().any(|(key, one)| {
+                    guard::address_of(key).is_ipv4() == ipv4 && method_of(one) == Method::Cookie
+                })
+        };
+        let inherited = Inherited {
+            ipv4: sent_cookies(true),
+            ipv6: sent_cookies(false),
+        };
+        let obstacles = Obstacles::default();
+        let policy = Policy::new(&config.guard, &config.detect.syn_flood, obstacles);
         let mut guard = Self {
             judge: Judge::new(policy, MAX_DESTINATIONS),
             mode: config.guard.mode,
-            obstacle: None,
-            trial: Trial::new(was_mitigating && has_cookies),
+            obstacles,
+            trial: Trial::new(inherited),
             polled: Instant::now(),
             is_due: false,
             complaints: Complaints::default(),
@@ -98,7 +108,7 @@ impl Guard {
     ) -> Result<(), PlaneError> {
         self.mode = config.guard.mode;
         self.look_for_obstacles(config);
-        let policy = Policy::new(&config.guard, &config.detect.syn_flood, self.obstacle);
+        let policy = Policy::new(&config.guard, &config.detect.syn_flood, self.obstacles);
         let settings = config.guard.settings(policy.suspect_per_window());
         let now = monotonic_ns();
         let beaten = kernel.heartbeat(now);
@@ -171,8 +181,18 @@ impl Guard {
         self.mode
     }
 
-    pub(in crate::daemon) const fn obstacle(&self) -> Option<Obstacle> {
-        self.obstacle
+    /// Why no cookies are sent over IPv4 and over IPv6, each for machines and in words.
+    pub(in crate::daemon) fn obstacles(&self) -> [Option<(Obstacle, &str)>; 2] {
+        let Obstacles { ipv4, ipv6 } = self.obstacles;
+        let [why_ipv4, why_ipv6] = self.trial.failures();
+        [(ipv4, why_ipv4), (ipv6, why_ipv6)].map(|(obstacle, why)| {
+            let obstacle = obstacle?;
+            let why = match obstacle {
+                Obstacle::SelfTest => why,
+                _ => None,
+            };
+            Some((obstacle, why.unwrap_or_else(|| obstacle.explained())))
+        })
     }
 
     pub(in crate::daemon) const fn judge_state(&self) -> &Judge {
@@ -234,26 +254,30 @@ impl Guard {
     }
 
     fn look_for_obstacles(&mut self, config: &Config) {
-        let former = self.obstacle;
-        self.obstacle = if config.tap {
-            Some(Obstacle::Mirror)
+        let former = self.obstacles;
+        self.obstacles = if config.tap {
+            Obstacles::both(Obstacle::Mirror)
         } else if TcpSettings::read().syncookies == 0 {
-            Some(Obstacle::SyncookiesOff)
+            Obstacles::both(Obstacle::SyncookiesOff)
         } else if self.mode == Mode::Mitigate && config.guard.may_send_cookies() {
             self.trial.begin();
-            self.trial.obstacle()
+            self.trial.obstacles()
         } else {
-            None
+            Obstacles::default()
         };
-        if self.mode == Mode::Mitigate
-            && let Some(obstacle) = self.obstacle
-            && former != self.obstacle
-            && obstacle != Obstacle::Untested
-        {
-            tracing::warn!(
-                "No SYN cookies: {}. Floods are met by retransmission",
-                obstacle.explained()
-            );
+        if self.mode != Mode::Mitigate {
+            return;
+        }
+        let former = [former.ipv4, former.ipv6];
+        for ((family, now), former) in ["IPv4", "IPv6"].iter().zip(self.obstacles()).zip(former) {
+            if let Some((obstacle, why)) = now
+                && obstacle != Obstacle::Untested
+                && former != Some(obstacle)
+            {
+                tracing::warn!(
+                    "No SYN cookies over {family}: {why}. Floods are met by retransmission"
+                );
+            }
         }
     }
 }
@@ -304,7 +328,9 @@ impl Live {
         self.tell_turns(&turns);
     }
 
+    /// Puts a configuration that was loaded anew into force.
     pub(super) fn configure_guard(&mut self, config: &Config) -> Result<(), PlaneError> {
+        self.guard.trial.forget_failures();
         let mut turns = Vec::new();
         let result = self
             .guard
