@@ -4,6 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+/// What the figures of a passive sensor lack.
+const PASSIVE: &str = "passive: what another XDP program drops, redirects (XDP_REDIRECT) or answers \
+                       (XDP_TX) is in no count, and nothing is stopped\n";
+
 /// `sensor status`.
 pub(super) fn status(value: &Value) -> String {
     let mut text = format!(
@@ -36,6 +40,12 @@ pub(super) fn status(value: &Value) -> String {
         ]);
     }
     text.push_str(&align(&rows, 3));
+    if array(&value["interfaces"])
+        .iter()
+        .any(|device| device["mode"] == "passive")
+    {
+        text.push_str(PASSIVE);
+    }
     // Writing to a String cannot fail, here and below.
     let _ = write!(
         text,

@@ -94,6 +94,17 @@ impl Config {
         self.mode.xdp().is_none()
     }
 
+    /// The guard's mode that is in force: passive, nothing asks it, and the detector in the flow
+    /// records tells of floods.
+    #[must_use]
+    pub const fn guard_mode(&self) -> Mode {
+        if self.is_passive() {
+            Mode::Off
+        } else {
+            self.guard.mode
+        }
+    }
+
     /// What the types cannot say, as (key, complaint).
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

@@ -1,17 +1,18 @@
 //! What a passive sensor does not do, told where it is asked for.
 
 use super::Live;
-use crate::{config::Config, guard::Mode};
+use crate::config::Config;
 
-/// The guard is asked by XDP alone. With it off, the detector in the flow records tells of floods.
+/// Puts what is in force into the place of what is configured.
 pub(super) fn restrict(config: &mut Config) {
-    if config.guard.mode != Mode::Off {
+    let in_force = config.guard_mode();
+    if config.guard.mode != in_force {
         tracing::info!(
             configured = config.guard.mode.as_str(),
             "The SYN-flood guard is off in passive mode: it sees no SYN there; the detector in the \
              flow records tells of floods"
         );
-        config.guard.mode = Mode::Off;
+        config.guard.mode = in_force;
     }
 }
 
