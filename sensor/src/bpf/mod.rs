@@ -6,8 +6,9 @@
 //! 2. in a loop: [`DataPlane::wait`], [`DataPlane::poll_samples`] (feeds
 //!    [`crate::source::live::Source`]), and at each interval [`DataPlane::close_generation`];
 //! 3. once a second [`DataPlane::follow_devices`];
-//! 4. drop it: unless the data plane is pinned ([`DataPlane::load_pinned`]), links die with their descriptors, so that nothing outlives the process even after
-//!    `kill -9`, except on kernels before 6.6, whose clsact filter the next start removes.
+//! 4. drop it: unless the data plane is pinned ([`DataPlane::load_pinned`]), links die with their
+//!    descriptors, so that nothing outlives the process even after `kill -9`, but for a clsact filter
+//!    on kernels before 6.6, which a later start removes.
 //!
 //! Every kernel time is turned into wall time by the caller's one
 //! [`Clock`](crate::source::live::Clock).

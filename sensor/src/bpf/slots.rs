@@ -190,6 +190,12 @@ impl Slots {
         found.map_or(0, |index| index.slot)
     }
 
+    /// Whether the kernel counts `ifindex` in a slot of its own at this moment.
+    pub(super) fn is_counted(&self, ifindex: u32) -> bool {
+        let mut used = self.indices.iter().filter(|index| index.until.is_none());
+        used.any(|index| index.ifindex == ifindex)
+    }
+
     /// The device has another name.
     pub(super) fn rename(&mut self, id: SlotId, device: &str) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == id) {

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use sensor::{
-    bpf::{AttachError, AttachOptions, DataPlane, DeviceChange, LoadOptions, XdpMode},
+    bpf::{
+        AttachError, AttachOptions, DataPlane, DeviceChange, EgressOption, LoadOptions, XdpMode,
+    },
     source::live::Clock,
 };
 use sensor_ebpf::abi::Direction;
 use sensor_tests::{
-    ForeignProgram, Generator, Lab, LabOptions, StreamSpec, classifiers, root_or_skip, until,
+    ForeignProgram, Generator, Lab, LabOptions, StreamSpec, classifiers, root_or_skip, tcx_or_skip,
+    until,
 };
 
-use super::pair;
+use super::{output, pair};
 
 fn plane() -> Result<DataPlane> {
     Ok(DataPlane::load(LoadOptions {
@@ -25,7 +28,7 @@ fn plane() -> Result<DataPlane> {
 
 #[test]
 fn it_follows_a_device_and_takes_no_mirror_port() -> Result<()> {
-    if !root_or_skip() {
+    if !root_or_skip() || !tcx_or_skip() {
         return Ok(());
     }
     let namespace = pair()?;
@@ -63,7 +66,7 @@ fn it_follows_a_device_and_takes_no_mirror_port() -> Result<()> {
 
 #[test]
 fn every_packet_is_in_exactly_one_generation() -> Result<()> {
-    if !root_or_skip() {
+    if !root_or_skip() || !tcx_or_skip() {
         return Ok(());
     }
     let lab = Lab::new(LabOptions::default())?;
@@ -101,5 +104,28 @@ fn every_packet_is_in_exactly_one_generation() -> Result<()> {
             let received = lab.server.counters().ok()?.since(before).rx_packets;
             (received == counted).then_some(())
         })
+    })?
+}
+
+/// No XDP program tells that it is somebody's.
+#[test]
+fn its_egress_filter_outlives_the_start_of_another() -> Result<()> {
+    if !root_or_skip() || !tcx_or_skip() {
+        return Ok(());
+    }
+    let namespace = pair()?;
+    namespace.enter(|| {
+        let filters = || output(&namespace, "tc", "filter show dev bpf0 egress");
+        let mut first = plane()?;
+        let clsact = AttachOptions {
+            egress: EgressOption::Clsact,
+            ..AttachOptions::default()
+        };
+        first.attach("bpf0", clsact)?;
+        let other = plane()?;
+        assert!(filters()?.contains("sensor_egress"), "{}", filters()?);
+        drop((first, other));
+        assert_eq!(filters()?, "");
+        Ok(())
     })?
 }

@@ -1,11 +1,31 @@
 //! A pinned data plane that is passive.
 
-use anyhow::{Context as _, Result};
-use sensor::bpf::{AttachOptions, DataPlane, LoadOptions, LoadedProgram, Pinned, XdpMode};
-use sensor_tests::{ForeignProgram, classifiers};
+use std::{net::SocketAddr, path::Path};
 
-use super::{Bed, DEVICE};
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData},
+    programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions},
+};
+use sensor::bpf::{
+    AttachError, AttachOptions, DataPlane, LoadOptions, LoadedProgram, ModeOption, Pinned, XdpMode,
+};
+use sensor_ebpf::{
+    abi::{GuardMode, Settings, map},
+    lab::program,
+};
+use sensor_tests::{
+    BpfFs, ForeignProgram, Generator, Lab, LabOptions, Sensor, SensorOptions, StreamSpec,
+    classifiers, kernel_is, object, root_or_skip, tcx_or_skip,
+};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::{Bed, DEVICE, close};
 use crate::test_run;
+
+/// More programs than one hook takes (`BPF_MPROG_MAX`).
+const MANY: usize = 65;
 
 /// What follows the addresses of an Ethernet frame: a datagram without payload.
 const IPV4_UDP: [u8; 30] = [
@@ -13,14 +33,19 @@ const IPV4_UDP: [u8; 30] = [
     8, 0, 0,
 ];
 
-fn plane(bed: &Bed) -> Result<DataPlane> {
+/// A data plane that is attached to nothing yet.
+fn unattached(folder: &Path, passive: bool) -> Result<DataPlane> {
     let options = LoadOptions {
         flow_table_capacity: 4096,
         ring_bytes: 64 * 1024,
-        passive: true,
+        passive,
         ..LoadOptions::default()
     };
-    let mut plane = DataPlane::load_pinned(options, &bed.folder)?;
+    Ok(DataPlane::load_pinned(options, folder)?)
+}
+
+fn plane(bed: &Bed) -> Result<DataPlane> {
+    let mut plane = unattached(&bed.folder, true)?;
     let attachment = plane.attach(DEVICE, AttachOptions::default())?;
     assert_eq!(attachment.mode, XdpMode::Passive);
     plane.settle()?;
@@ -39,6 +64,9 @@ fn packets(plane: &DataPlane, number: u32) -> Result<()> {
 
 #[test]
 fn it_counts_on_and_is_taken_over() -> Result<()> {
+    if !tcx_or_skip() {
+        return Ok(());
+    }
     Bed::run(|bed| {
         let _foreign = ForeignProgram::pass(&bed.namespace, DEVICE)?;
         let expected = [["sensor_ingress"], ["sensor_egress"]];
@@ -49,7 +77,7 @@ fn it_counts_on_and_is_taken_over() -> Result<()> {
         let mut plane = plane(bed)?;
         assert_eq!(classifiers(&bed.namespace, DEVICE)?, expected);
         packets(&plane, 5)?;
-        assert_eq!(super::close(&mut plane), 35);
+        assert_eq!(close(&mut plane), 35);
         drop(plane);
         Pinned::remove(&bed.folder)?;
         assert_eq!(classifiers(&bed.namespace, DEVICE)?, [[""; 0]; 2]);
@@ -60,6 +88,9 @@ fn it_counts_on_and_is_taken_over() -> Result<()> {
 
 #[test]
 fn one_mode_takes_the_place_of_the_other() -> Result<()> {
+    if !tcx_or_skip() {
+        return Ok(());
+    }
     Bed::run(|bed| {
         drop(plane(bed)?);
         let (plane_by_xdp, _) = bed.start()?;
@@ -74,4 +105,185 @@ fn one_mode_takes_the_place_of_the_other() -> Result<()> {
         Pinned::remove(&bed.folder)?;
         Ok(())
     })
+}
+
+/// Leaves no room at the device's TCX ingress hook, on kernels that have one.
+fn crowd(device: &str) -> Result<Vec<Ebpf>> {
+    let mut others = Vec::new();
+    while kernel_is(6, 6) {
+        let mut other = object()?;
+        let classifier: &mut SchedClassifier = other
+            .program_mut(program::VLAN_POP)
+            .context("the lab's classifier")?
+            .try_into()?;
+        classifier.load()?;
+        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+        if classifier
+            .attach_with_options(device, TcAttachType::Ingress, order)
+            .is_err()
+        {
+            break;
+        }
+        others.push(other);
+        anyhow::ensure!(others.len() < MANY, "the hook is never full");
+    }
+    Ok(others)
+}
+
+#[test]
+fn where_there_is_no_room_for_a_classifier_the_program_stays() -> Result<()> {
+    Bed::run(|bed| {
+        let (plane_by_xdp, _) = bed.start()?;
+        super::load(&plane_by_xdp)?.packets(1, 30)?;
+        let mut load = super::load(&plane_by_xdp)?;
+        drop(plane_by_xdp);
+        let running = bed.program()?;
+        assert!(running.is_some());
+        let others = crowd(DEVICE)?;
+        let mut passive = unattached(&bed.folder, true)?;
+        for refused in [
+            passive.check(DEVICE, AttachOptions::default()).err(),
+            passive.attach(DEVICE, AttachOptions::default()).err(),
+        ] {
+            assert!(
+                matches!(refused, Some(AttachError::Passive { .. })),
+                "{refused:?}"
+            );
+        }
+        drop(passive);
+        assert_eq!(bed.program()?, running);
+        load.packets(1, 5)?;
+        drop(others);
+        let (mut plane_by_xdp, _) = bed.start()?;
+        assert_eq!(close(&mut plane_by_xdp), 35);
+        Ok(())
+    })
+}
+
+/// A bridge has no native XDP.
+#[test]
+fn where_there_is_no_native_mode_what_is_attached_stays() -> Result<()> {
+    const BRIDGE: &str = "bpfbridge";
+    if !tcx_or_skip() {
+        return Ok(());
+    }
+    let native = AttachOptions {
+        mode: ModeOption::Native,
+        ..AttachOptions::default()
+    };
+    Bed::run(|bed| {
+        bed.namespace
+            .ip(&format!("link add {BRIDGE} type bridge"))?;
+        let start = |passive, options| -> Result<XdpMode> {
+            let mut plane = unattached(&bed.folder, passive)?;
+            let attachment = plane.attach(BRIDGE, options)?;
+            plane.settle()?;
+            Ok(attachment.mode)
+        };
+        for (passive, mode) in [(true, XdpMode::Passive), (false, XdpMode::Generic)] {
+            assert_eq!(start(passive, AttachOptions::default())?, mode);
+            let refused = start(false, native)
+                .expect_err("no native mode")
+                .to_string();
+            assert!(refused.contains("native mode"), "{refused}");
+            let [ingress, _] = classifiers(&bed.namespace, BRIDGE)?;
+            assert_eq!(!ingress.is_empty(), passive, "{ingress:?}");
+            // What runs there is taken over as it is.
+            assert_eq!(start(passive, AttachOptions::default())?, mode);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn no_packet_is_counted_twice_while_the_modes_change() -> Result<()> {
+    const PACKETS: u64 = 2000;
+    if !root_or_skip() || !tcx_or_skip() {
+        return Ok(());
+    }
+    let lab = Lab::new(LabOptions::default())?;
+    let network = &lab.server.namespace;
+    let file_system = BpfFs::mount()?;
+    let folder = file_system.folder();
+    network.enter(|| {
+        let start = |passive| -> Result<DataPlane> {
+            let mut plane = unattached(&folder, passive)?;
+            plane.attach("s0", AttachOptions::default())?;
+            plane.settle()?;
+            Ok(plane)
+        };
+        let mut plane = start(false)?;
+        let before = lab.server.counters()?;
+        let target = SocketAddr::new(lab.server.ipv4(0), 80);
+        let spec = StreamSpec {
+            flows: 1024,
+            ..StreamSpec::syns(target, lab.server.mac())
+        };
+        let generator = Generator::start(&lab.attacker.namespace, "a0", &spec)?;
+        let mut counted = 0;
+        let mut count = |plane: &mut DataPlane| -> Result<u64> {
+            counted += close(plane);
+            plane.generation_recorded(0)?;
+            Ok(counted)
+        };
+        for passive in [true, false] {
+            let enough = count(&mut plane)? + PACKETS;
+            sensor_tests::until("packets are counted", || {
+                (count(&mut plane).ok()? >= enough).then_some(())
+            })?;
+            drop(plane);
+            plane = start(passive)?;
+        }
+        generator.stop()?;
+        // The one that was left open before the last start, and the one since.
+        count(&mut plane)?;
+        let counted = count(&mut plane)?;
+        let received = lab.server.counters()?.since(before).rx_packets;
+        assert!(counted <= received, "{counted} of {received}");
+        Ok(())
+    })?
+}
+
+#[test]
+fn a_start_that_is_refused_changes_nothing_of_the_defence() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    let lab = Lab::new(LabOptions::default())?;
+    let file_system = BpfFs::mount()?;
+    let directory = sensor_tests::scratch()?;
+    let options = |name: &str, text: &str| -> Result<SensorOptions> {
+        let file = directory.path().join(name);
+        let pins = file_system.folder().display().to_string();
+        std::fs::write(
+            &file,
+            format!("{text}[pin]\nenabled = true\npath = \"{pins}\"\n"),
+        )?;
+        Ok(SensorOptions {
+            args: vec!["-c".to_owned(), file.display().to_string()],
+            ..SensorOptions::default()
+        })
+    };
+    let guard_mode = || -> Result<u32> {
+        let state = std::fs::read_dir(file_system.folder())?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .find(|path| !path.ends_with("links"))
+            .context("no maps")?;
+        let map = Map::Array(MapData::from_pin(state.join(map::SETTINGS))?);
+        let map: Array<_, [u64; size_of::<Settings>() / 8]> = map.try_into()?;
+        let words = map.get(&0, 0)?;
+        let settings = Settings::read_from_bytes(words.as_bytes());
+        Ok(settings.ok().context("another size")?.guard)
+    };
+    let defending = options("xdp.toml", "[guard]\nmode = \"mitigate\"\n")?;
+    Sensor::start(&lab.server, &defending)?.stop()?;
+    assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
+    let _others = lab.server.namespace.enter(|| crowd("s0"))??;
+    let passive = options("passive.toml", "mode = \"passive\"\n")?;
+    let ended = Sensor::spawn(&lab.server, &passive)?.end()?;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.messages);
+    assert!(ended.messages.contains("TCX ingress"), "{}", ended.messages);
+    assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
+    Ok(())
 }

@@ -11,7 +11,7 @@ use super::{
             tc::{self, Filter},
         },
         pin::{Directory, LinkKind, PinError},
-        sys::link::{Hook, Link},
+        sys::link::{Hook, Link, has_tcx_ingress},
     },
     tcx,
 };
@@ -103,16 +103,27 @@ fn take_over(
     Ok(None)
 }
 
-/// Removes what killed processes have left, on devices that no other sensor is attached to: one
-/// that runs has its XDP program there.
+/// Removes what killed processes have left, on devices that no other sensor can be attached to: one
+/// that runs, or whose data plane is pinned, has a program at XDP or, if it is passive, at TCX
+/// ingress. Where such a program is somebody else's, what is left stays until a sensor attaches to
+/// the device.
 pub(in crate::bpf) fn sweep() {
     match Device::all() {
         Ok(devices) => devices
             .iter()
-            .filter(|device| device.xdp.is_none())
+            .filter(|device| device.xdp.is_none() && !has_classifier(device))
             .for_each(remove_leftover),
         Err(error) => tracing::warn!(%error, "Could not look for old egress filters"),
     }
+}
+
+/// Whether a classifier is at TCX ingress; also if that cannot be told.
+fn has_classifier(device: &Device) -> bool {
+    has_tcx_ingress(device.index).unwrap_or_else(|error| {
+        let device = device.name.as_str();
+        tracing::debug!(device, %error, "An old egress filter would stay here");
+        true
+    })
 }
 
 /// A filter of a process that was killed would count every packet a second time, into maps that

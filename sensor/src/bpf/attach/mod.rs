@@ -3,6 +3,7 @@
 mod check;
 mod egress;
 mod follow;
+mod handover;
 mod passive;
 mod tap;
 mod tcx;
@@ -20,6 +21,7 @@ pub(super) use check::{foreign, usable};
 use egress::EgressHook;
 pub(super) use egress::sweep;
 pub(super) use follow::follow;
+pub(super) use passive::check as check_passive;
 use sensor_ebpf::abi::MAX_DEVICES;
 use tap::Promiscuous;
 
@@ -70,7 +72,7 @@ impl XdpMode {
 pub enum Egress {
     /// A TCX link, which dies with the process.
     Tcx,
-    /// A clsact filter under our own priority and handle, which the next start removes if this
+    /// A clsact filter under our own priority and handle, which a later start removes if this
     /// process does not.
     Clsact,
     /// Not at all, and why.
@@ -192,7 +194,8 @@ impl Attached {
 }
 
 /// Attaches the programs to the device called `name`. A slot is taken before the first packet can
-/// be counted, and given back if attaching fails, unless the device is known and `may_return`.
+/// be counted, and given back if attaching fails, unless the device is known and `may_return`, or a
+/// pinned program counts there on.
 pub(super) fn attach(
     name: &str,
     options: AttachOptions,
@@ -203,6 +206,7 @@ pub(super) fn attach(
 ) -> Result<Attached, AttachError> {
     let passive = installer.programs.are_passive();
     let device = usable(name, options, passive, installer.pins)?;
+    let was_counted = slots.is_counted(device.index);
     let slot = slots
         .take(name, device.index)
         .map_err(|error| no_slot(name, error))?;
@@ -215,7 +219,9 @@ pub(super) fn attach(
             failure: None,
         }),
         Err(error) => {
-            slots.release(slot, epoch, may_return);
+            if !was_counted {
+                slots.release(slot, epoch, may_return);
+            }
             Err(error)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use super::{
@@ -10,44 +10,27 @@ use super::{
         AttachError, XdpMode, capabilities,
         netlink::device::Device,
         pin::{Directory, LinkKind},
-        sys::link::{Hook, Link},
+        sys::{
+            link::{Hook, Link},
+            placeholder::Placeholder,
+        },
     },
     Ingress,
     check::foreign,
+    handover::{Handover, placeholder},
     tcx,
 };
 
 /// Attaches the classifier ahead of others, which may drop or redirect what it shall count; or
-/// puts it into the place of the one that a pinned link keeps there.
+/// puts it into the place of what a pinned link keeps there.
 pub(super) fn attach(
     device: &Device,
     program: &OwnedFd,
     pins: Option<&Directory>,
 ) -> Result<Ingress, AttachError> {
-    let failed = |source| AttachError::Pin {
-        device: device.name.clone(),
-        source,
-    };
-    let kind = LinkKind::TcxIngress;
-    let taken = match pins {
-        Some(pins) => {
-            // Of a sensor that was not passive: each packet would be counted twice.
-            pins.unpin_link(LinkKind::Xdp, device.index)
-                .map_err(failed)?;
-            tcx::take_over(device, kind, program.as_fd(), pins).map_err(failed)?
-        }
-        None => None,
-    };
-    let link = match taken {
-        Some(link) => link,
-        None => {
-            let link = Link::new(program.as_fd(), device.index, Hook::TcxIngress)
-                .map_err(|error| refusal(device, error))?;
-            if let Some(pins) = pins {
-                pins.pin_link(&link, kind, device.index).map_err(failed)?;
-            }
-            link
-        }
+    let link = match pins {
+        Some(pins) => pinned(device, program.as_fd(), pins)?,
+        None => new(device, program.as_fd())?,
     };
     tell(device);
     Ok(Ingress {
@@ -56,6 +39,50 @@ pub(super) fn attach(
         frags: true,
         fallback: None,
     })
+}
+
+fn pinned(device: &Device, program: BorrowedFd<'_>, pins: &Directory) -> Result<Link, AttachError> {
+    let failed = |source| AttachError::Pin {
+        device: device.name.clone(),
+        source,
+    };
+    let kind = LinkKind::TcxIngress;
+    let from = Handover::find(pins, device.index, LinkKind::Xdp, kind).map_err(failed)?;
+    if let Some(link) = tcx::take_over(device, kind, program, pins).map_err(failed)? {
+        return Ok(link);
+    }
+    let Some(from) = from else {
+        let link = new(device, program)?;
+        pins.pin_link(&link, kind, device.index).map_err(failed)?;
+        return Ok(link);
+    };
+    let silent = placeholder(device, Placeholder::Classifier)?;
+    let link = new(device, silent.as_fd())?;
+    pins.pin_link(&link, kind, device.index).map_err(failed)?;
+    from.complete(device, &link, kind, program)?;
+    Ok(link)
+}
+
+fn new(device: &Device, program: BorrowedFd<'_>) -> Result<Link, AttachError> {
+    Link::new(program, device.index, Hook::TcxIngress).map_err(|error| refusal(device, error))
+}
+
+/// Tries whether the device takes a classifier, with one that does nothing.
+pub(in super::super) fn check(
+    device: &Device,
+    pins: Option<&Directory>,
+) -> Result<(), AttachError> {
+    let kind = LinkKind::TcxIngress;
+    let link = pins.map(|pins| pins.link(kind, device.index)).transpose();
+    let link = link.map_err(|source| AttachError::Pin {
+        device: device.name.clone(),
+        source,
+    })?;
+    if link.flatten().is_some() {
+        return Ok(());
+    }
+    let silent = placeholder(device, Placeholder::Classifier)?;
+    new(device, silent.as_fd()).map(drop)
 }
 
 /// What is not seen is told once, where it begins not to be seen.

@@ -11,10 +11,14 @@ use super::{
         load::XdpPrograms,
         netlink::device::Device,
         pin::{Directory, LinkKind, PinError},
-        sys::link::{Hook, Link},
+        sys::{
+            link::{Hook, Link},
+            placeholder::Placeholder,
+        },
     },
     Ingress,
     check::foreign,
+    handover::{Handover, placeholder},
 };
 
 /// One attempt of the ladder.
@@ -40,16 +44,54 @@ pub(super) fn attach(
         device: device.name.clone(),
         source,
     };
-    // Of a passive sensor: each packet would be counted twice.
-    pins.unpin_link(LinkKind::TcxIngress, device.index)
-        .map_err(failed)?;
-    if let Some(xdp) = take_over(device, wanted, programs, pins).map_err(failed)? {
-        return Ok(xdp);
-    }
-    let xdp = attach_new(device, wanted, programs)?;
-    pins.pin_link(&xdp.link, LinkKind::Xdp, device.index)
-        .map_err(failed)?;
+    let kind = LinkKind::Xdp;
+    let from = Handover::find(pins, device.index, LinkKind::TcxIngress, kind).map_err(failed)?;
+    let former = match take_over(device, wanted, programs, pins).map_err(failed)? {
+        Found::Serves(xdp) => return Ok(xdp),
+        Found::TakenOff(former) => Some(former),
+        Found::Nothing => None,
+    };
+    let attach_pinned = |wanted, programs: &XdpPrograms| {
+        let xdp = attach_new(device, wanted, programs)?;
+        pins.pin_link(&xdp.link, kind, device.index)
+            .map_err(failed)?;
+        Ok(xdp)
+    };
+    let Some(from) = from else {
+        return attach_pinned(wanted, programs).inspect_err(|_| {
+            // Two modes exclude each other: the one before had to go first.
+            if let Some(former) = former
+                && let Err(error) = attach_pinned(former, programs)
+            {
+                tracing::error!("What was attached before is not there any more: {error}");
+            }
+        });
+    };
+    let xdp = attach_pinned(wanted, &placeholders(device, programs)?)?;
+    let program = match &programs.multi {
+        Some(multi) if xdp.frags => multi,
+        _ => &programs.linear,
+    };
+    from.complete(device, &xdp.link, kind, program.as_fd())?;
     Ok(xdp)
+}
+
+/// What takes the place of the programs, and does nothing.
+fn placeholders(device: &Device, programs: &XdpPrograms) -> Result<XdpPrograms, AttachError> {
+    let load = |frags| placeholder(device, Placeholder::Xdp { frags });
+    Ok(XdpPrograms {
+        multi: programs.multi.is_some().then(|| load(true)).transpose()?,
+        linear: load(false)?,
+    })
+}
+
+/// What became of a pinned link.
+enum Found {
+    Nothing,
+    /// It runs these programs now.
+    Serves(Ingress),
+    /// It was of a mode that is not wanted, or did not take them; it would be by this option again.
+    TakenOff(ModeOption),
 }
 
 /// Replaces the program of the pinned link, if there is one: no packet goes without a program. A
@@ -59,26 +101,22 @@ fn take_over(
     wanted: ModeOption,
     programs: &XdpPrograms,
     pins: &Directory,
-) -> Result<Option<Ingress>, PinError> {
+) -> Result<Found, PinError> {
     let Some(link) = pins.link(LinkKind::Xdp, device.index)? else {
-        return Ok(None);
+        return Ok(Found::Nothing);
     };
-    let mode = match device.xdp {
-        Some(xdp) if xdp.mode == XdpMode::Native.as_str() => XdpMode::Native,
-        _ => XdpMode::Generic,
+    let (mode, former) = match device.xdp {
+        Some(xdp) if xdp.mode == XdpMode::Native.as_str() => (XdpMode::Native, ModeOption::Native),
+        _ => (XdpMode::Generic, ModeOption::Generic),
     };
-    let is_wanted = match wanted {
-        ModeOption::Auto => true,
-        ModeOption::Native => mode == XdpMode::Native,
-        ModeOption::Generic => mode == XdpMode::Generic,
-    };
+    let is_wanted = wanted == ModeOption::Auto || wanted == former;
     let mut refusal = "another mode is asked for".to_owned();
     if is_wanted {
         let multi = programs.multi.as_ref().map(|program| (true, program));
         for (frags, program) in multi.into_iter().chain([(false, &programs.linear)]) {
             match link.update(program.as_fd()) {
                 Ok(()) => {
-                    return Ok(Some(Ingress {
+                    return Ok(Found::Serves(Ingress {
                         link,
                         mode,
                         frags,
@@ -97,7 +135,7 @@ fn take_over(
          passes uncounted"
     );
     pins.unpin_link(LinkKind::Xdp, device.index)?;
-    Ok(None)
+    Ok(Found::TakenOff(former))
 }
 
 /// Climbs down from what is best: native before generic, multi-buffer before linear. The kernel

@@ -14,7 +14,7 @@ use sensor_ebpf::abi::Settings;
 use super::{
     AttachError, AttachOptions, Attachment, DeviceChange, LoadError, LoadOptions, PinError,
     PlaneError, Takeover,
-    attach::{Attached, Installer, attach, follow, sweep},
+    attach::{Attached, Installer, attach, check_passive, follow, sweep, usable},
     load::{IngressPrograms, Loaded, load},
     takeover,
 };
@@ -60,8 +60,8 @@ impl DataPlane {
     /// Loads the embedded BPF object: maps, rings, programs. Nothing is attached yet, and until
     /// [`DataPlane::apply`] nothing is sampled.
     ///
-    /// Egress filters that a killed process has left on any device without an XDP program are
-    /// removed.
+    /// Egress filters that a killed process has left are removed from devices without a program at
+    /// XDP or TCX ingress, which might be another sensor's.
     ///
     /// # Errors
     /// [`LoadError`]: a line with cause and remedy.
@@ -124,10 +124,27 @@ impl DataPlane {
         Ok(self.takeover)
     }
 
+    /// Whether [`DataPlane::attach`] would refuse `device`, as far as that can be known without doing
+    /// it. Asked before anything is changed, it lets a start fail that leaves what is pinned as it
+    /// was.
+    ///
+    /// # Errors
+    /// [`AttachError`]: a line with cause and remedy.
+    pub fn check(&self, device: &str, options: AttachOptions) -> Result<(), AttachError> {
+        let Installer { programs, pins } = self.installer();
+        let passive = programs.are_passive();
+        let device = usable(device, options, passive, pins)?;
+        if passive {
+            check_passive(&device, pins)?;
+        }
+        Ok(())
+    }
+
     /// Attaches the programs to `device`, XDP natively if it can be.
     ///
     /// # Errors
-    /// [`AttachError`]: a line with cause and remedy. The device is left as it was.
+    /// [`AttachError`]: a line with cause and remedy. The device is left as it was; where the mode
+    /// changes between passive and XDP, what is pinned there goes on.
     pub fn attach(
         &mut self,
         device: &str,

@@ -67,6 +67,23 @@ struct InfoAttr {
     info: u64,
 }
 
+/// `bpf_attr.query`, all of it: the kernel fills what it is asked for.
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct QueryAttr {
+    target_ifindex: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    count: u32,
+    _pad: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
 /// Head of `struct bpf_link_info`, as far as XDP and TCX links fill it.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
@@ -146,6 +163,24 @@ impl Link {
         // SAFETY: the kernel writes at most `len` bytes to `info`, and any bytes make a LinkInfo.
         unsafe { bpf(Command::InfoByFd, &mut attr)? };
         Ok(info)
+    }
+}
+
+/// Whether any program, of whomever, is at TCX ingress of the device with index `ifindex`.
+pub(crate) fn has_tcx_ingress(ifindex: u32) -> io::Result<bool> {
+    let mut attr = QueryAttr {
+        target_ifindex: ifindex,
+        attach_type: BPF_TCX_INGRESS,
+        ..QueryAttr::default()
+    };
+    // SAFETY: without room for ids, BPF_PROG_QUERY writes to the attributes only.
+    match unsafe { bpf(Command::ProgQuery, &mut attr) } {
+        Ok(_) => Ok(attr.count > 0),
+        // None has ever been there; or the kernel, below 6.6, has no such hook.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The part of `bpf(2)` that aya 0.14 has no interface for: batches over hash maps, the grace
-//! period, plain links, rings of a chosen size, pins.
+//! period, plain links, rings of a chosen size, pins, programs of two instructions.
 //!
-//! All `unsafe` of the system call is in this file; [`map`], [`link`] and [`pin`] are safe on top of
-//! it; [`mapped`] has that of `mmap(2)`.
+//! All `unsafe` of the system call is in this file; [`map`], [`link`], [`pin`] and [`placeholder`] are
+//! safe on top of it; [`mapped`] has that of `mmap(2)`.
 //! Maps and links are reached by descriptors that were kept, never by `BPF_*_GET_FD_BY_ID`, which
 //! asks for `CAP_SYS_ADMIN`.
 
@@ -10,6 +10,7 @@ pub(super) mod link;
 pub(super) mod map;
 pub(super) mod mapped;
 pub(super) mod pin;
+pub(super) mod placeholder;
 pub(super) mod table;
 
 use std::{
@@ -29,10 +30,12 @@ enum Command {
     MapUpdate = 2,
     MapDelete = 3,
     MapNextKey = 4,
+    ProgLoad = 5,
     ObjPin = 6,
     ObjGet = 7,
     ProgTestRun = 10,
     InfoByFd = 15,
+    ProgQuery = 16,
     MapLookupBatch = 24,
     MapUpdateBatch = 26,
     MapDeleteBatch = 27,

@@ -141,9 +141,17 @@ impl Live {
             refreshes,
             inbox,
         } = parts;
-        if config.is_passive() {
-            passive::restrict(&mut config);
+        let options = AttachOptions {
+            mode: config.mode.xdp().unwrap_or_default(),
+            tap: config.tap,
+            force_tap,
+            ..AttachOptions::default()
+        };
+        // Before anything changes of what may be pinned, and defends on if this start fails.
+        for device in &config.interfaces {
+            plane.check(device, options)?;
         }
+        passive::restrict(&mut config);
         let clock = Clock::start();
         let seed = RandomState::new().hash_one(std::process::id());
         let engine = Engine::new(config.engine.with_seed(seed));
@@ -191,12 +199,6 @@ impl Live {
         live.set_pass_all(live.config.pass_all)?;
         // In force before the first packet.
         live.configure_lists(&feeds);
-        let options = AttachOptions {
-            mode: live.config.mode.xdp().unwrap_or_default(),
-            tap: live.config.tap,
-            force_tap,
-            ..AttachOptions::default()
-        };
         for device in live.config.interfaces.clone() {
             let attachment = live.plane.attach(&device, options)?;
             live.attached(&attachment);
@@ -346,10 +348,9 @@ impl Live {
 
     /// Puts into force what can change; the rest keeps its value.
     fn reconfigure(&mut self, mut new: Config, feeds: &[FeedFile]) {
-        // The mode in force: another takes effect at the next start.
-        if self.config.is_passive() {
-            passive::restrict(&mut new);
-        }
+        // Another mode takes effect at the next start.
+        new.mode = self.config.mode;
+        passive::restrict(&mut new);
         if let Err(error) = apply_sampling(&mut self.plane, &new.sampling) {
             tracing::error!("Sampling stays as it was: {error}");
             self.snapshot.reload.failed = true;
