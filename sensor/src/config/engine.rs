@@ -25,7 +25,20 @@ pub struct Engine {
     pub fragment_bytes: usize,
     /// Dissect TCP connections whose start was not seen, too.
     pub midstream: bool,
+    /// What becomes of packets with a wrong checksum; they are counted in either case.
+    pub checksums: Checksums,
     pub timeout: Timeout,
+}
+
+/// What becomes of packets with a wrong checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksums {
+    /// They are dissected like others.
+    #[default]
+    Tolerant,
+    /// They are not dissected, as their receiver drops them.
+    Strict,
 }
 
 impl Default for Engine {
@@ -37,6 +50,7 @@ impl Default for Engine {
             stream_bytes: limits.stream_bytes,
             fragment_bytes: limits.fragment_bytes,
             midstream: true,
+            checksums: Checksums::default(),
             timeout: Timeout::default(),
         }
     }
@@ -117,6 +131,7 @@ impl Engine {
                 ..Timeouts::default()
             },
             midstream: self.midstream,
+            strict_checksums: self.checksums == Checksums::Strict,
             registry: proto::standard(),
         }
     }

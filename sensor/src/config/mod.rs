@@ -21,7 +21,7 @@ use crate::{
     output::OutputSettings,
 };
 
-pub use engine::{Engine, Quiet, Timeout};
+pub use engine::{Checksums, Engine, Quiet, Timeout};
 pub use keys::{Key, json_schema, known_keys};
 pub use load::{Flag, Loaded, Origin, load};
 

@@ -13,6 +13,7 @@ pub mod flow;
 pub mod frame;
 pub mod kernel;
 pub mod limits;
+pub mod order;
 pub mod proto;
 mod session;
 pub mod stats;

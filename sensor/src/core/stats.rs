@@ -1,5 +1,7 @@
 //! Every counter of the engine: plain numbers since its start, read by metrics and EVE `stats`.
 
+use super::decode::TunnelKind;
+
 /// All counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -36,10 +38,52 @@ pub struct DecoderStats {
     pub other_ip: u64,
     pub vlan: u64,
     pub vlan_qinq: u64,
-    /// IP packets found within another's payload.
-    pub tunnelled: u64,
+    /// IP packets found within another's payload, by the protocol of the tunnel: see
+    /// [`Self::TUNNELS`].
+    pub tunnelled: [u64; 9],
+    /// Packets of tunnels that carry something else than IP.
+    pub tunnelled_non_ip: u64,
+    /// Packets of tunnels whose headers, or what is behind them, break the rules.
+    pub malformed_tunnels: u64,
+    pub checksums: ChecksumStats,
     /// Anomalies found while decoding.
     pub anomalies: u64,
+}
+
+impl DecoderStats {
+    /// Names of the tunnels in [`Self::tunnelled`].
+    pub const TUNNELS: [&'static str; 9] = {
+        let mut names = [""; 9];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = TunnelKind::ALL[index].name();
+            index += 1;
+        }
+        names
+    };
+
+    /// Packets found in tunnels of the protocol with this name.
+    #[must_use]
+    pub fn tunnelled_by(&self, tunnel: &str) -> u64 {
+        let named = Self::TUNNELS.iter().zip(self.tunnelled);
+        named
+            .filter(|(name, _)| **name == tunnel)
+            .map(|(_, count)| count)
+            .sum()
+    }
+}
+
+/// Checksums of packets that are there to their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChecksumStats {
+    /// Wrong ones.
+    pub ipv4: u64,
+    pub tcp: u64,
+    pub udp: u64,
+    pub icmpv4: u64,
+    pub icmpv6: u64,
+    /// Left to the device of the machine that captured.
+    pub offloaded: u64,
 }
 
 /// Reassembly of IP datagrams.

@@ -52,6 +52,12 @@ pub(super) fn groups(snapshot: &Snapshot) -> BTreeMap<&'static str, BTreeMap<&'s
                 ("icmpv6", engine.decoder.icmpv6),
                 ("vlan", engine.decoder.vlan),
                 ("vlan_qinq", engine.decoder.vlan_qinq),
+                ("gre", engine.decoder.tunnelled_by("gre")),
+                ("erspan", engine.decoder.tunnelled_by("erspan")),
+                ("vxlan", engine.decoder.tunnelled_by("vxlan")),
+                ("geneve", engine.decoder.tunnelled_by("geneve")),
+                ("gtp", engine.decoder.tunnelled_by("gtpv1")),
+                ("teredo", engine.decoder.tunnelled_by("teredo")),
             ]),
         ),
         (
@@ -76,6 +82,7 @@ pub(super) fn groups(snapshot: &Snapshot) -> BTreeMap<&'static str, BTreeMap<&'s
                 ("syn", engine.stream.syn),
                 ("synack", engine.stream.syn_ack),
                 ("rst", engine.stream.rst),
+                ("invalid_checksum", engine.decoder.checksums.tcp),
             ]),
         ),
         (

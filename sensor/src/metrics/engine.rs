@@ -6,6 +6,7 @@ use super::{
     },
     table::{Kind, Label, Metric, Samples, Values},
 };
+use crate::core::stats::DecoderStats;
 
 const fn label(name: &'static str, values: &'static [&'static str]) -> Label {
     Label {
@@ -115,6 +116,42 @@ pub(super) const METRICS: &[Metric] = &[
             out.add(&["stream_memory"], s.engine.stream.dropped_memcap);
             out.add(&["fragment_limit"], s.engine.defrag.dropped);
             out.add(&["fragment_malformed"], s.engine.defrag.malformed);
+        }),
+    },
+    Metric {
+        name: "sensor_tunnelled_packets_total",
+        kind: Kind::Counter,
+        help: "IP packets that were found within others, by the protocol of the tunnel: of samples, \
+               not of every packet on the wire.",
+        labels: &[label("tunnel", &DecoderStats::TUNNELS)],
+        read: Some(|s, out| each(out, &DecoderStats::TUNNELS, &s.engine.decoder.tunnelled)),
+    },
+    Metric {
+        name: "sensor_tunnels_not_followed_total",
+        kind: Kind::Counter,
+        help: "Sampled packets of tunnels without an IP packet within; non_ip: there is something \
+               else; malformed: headers break the rules, or are nested too deeply.",
+        labels: &[label("reason", &["non_ip", "malformed"])],
+        read: Some(|s, out| {
+            out.add(&["non_ip"], s.engine.decoder.tunnelled_non_ip);
+            out.add(&["malformed"], s.engine.decoder.malformed_tunnels);
+        }),
+    },
+    Metric {
+        name: "sensor_wrong_checksums_total",
+        kind: Kind::Counter,
+        help: "Received samples with a wrong checksum, of those that hold the whole packet.",
+        labels: &[label(
+            "protocol",
+            &["ipv4", "tcp", "udp", "icmpv4", "icmpv6"],
+        )],
+        read: Some(|s, out| {
+            let checksums = &s.engine.decoder.checksums;
+            out.add(&["ipv4"], checksums.ipv4);
+            out.add(&["tcp"], checksums.tcp);
+            out.add(&["udp"], checksums.udp);
+            out.add(&["icmpv4"], checksums.icmpv4);
+            out.add(&["icmpv6"], checksums.icmpv6);
         }),
     },
     Metric {

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::{Bytes, BytesMut};
 use sensor::core::{
-    event::{Event, Vlans},
+    event::Event,
     proto::{Context, FlowRef, Gap, ProbeHint, Progress, Protocol, Side, Transport},
     time::Timestamp,
 };
@@ -32,21 +32,13 @@ pub fn drive(protocol: &dyn Protocol, port: u16, input: &[u8]) {
     let originator_port = 40_000;
     let mut parser = protocol.parser(transport);
     let mut out = |event: Event| check_event(&event);
-    let flow = FlowRef {
-        id: 1,
-        protocol: if transport == Transport::Stream {
-            6
-        } else {
-            17
-        },
-        ends: [
-            (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), originator_port),
-            (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), port),
-        ],
-        vlan: Vlans::default(),
-        interface: None,
-        app_proto: Some(protocol.name()),
+    let ip_protocol = match transport {
+        Transport::Stream => 6,
+        Transport::Datagram => 17,
     };
+    let end = |last, port| (IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), port);
+    let mut flow = FlowRef::new(1, ip_protocol, [end(1, originator_port), end(2, port)]);
+    flow.app_proto = Some(protocol.name());
     let mut held = [BytesMut::new(), BytesMut::new()];
     for (number, (tag, piece)) in Pieces(input).enumerate() {
         let side = Side::BOTH[usize::from(tag & 1)];

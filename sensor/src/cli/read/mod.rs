@@ -127,7 +127,7 @@ fn read(
     }
     engine.finish(&mut out);
     progress.end();
-    reading.engine = *engine.stats();
+    reading.engine = engine.stats();
     match failure.into_inner() {
         Some(error) => Err(anyhow::Error::from(error).context("stdout")),
         None => Ok(reading),

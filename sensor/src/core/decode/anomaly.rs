@@ -1,22 +1,25 @@
-//! What to call a frame that the parser gave up, in Suricata's names for decoder events.
+//! What to call what the parser gave up, in Suricata's names for decoder events.
 
 use etherparse::err::packet::SliceError;
 use etherparse::{LaxSlicedPacket, err};
 use sensor_ebpf::abi::UnparsedReason;
 
+use super::Stop;
 use crate::core::frame::{Frame, LinkType};
 
-/// The event for a frame that was given up for `reason`; `None` where the capture's own cut
-/// explains it, and nobody is to blame.
-pub(crate) fn name(frame: &Frame, reason: UnparsedReason) -> Option<&'static str> {
-    match reason {
-        UnparsedReason::VlanDepth => return Some("decoder.vlan.too_many_layers"),
-        UnparsedReason::ExtensionDepth => return Some("decoder.ipv6.too_many_exthdrs"),
-        UnparsedReason::BadIpv6 => return Some("decoder.ipv6.wrong_ip_version"),
-        UnparsedReason::UnknownDevice => return None,
-        UnparsedReason::BadIpv4 | UnparsedReason::Truncated => {}
+/// The event for a frame without a packet; `None` where it is none of IP's, or where the
+/// capture's own cut explains it, and nobody is to blame.
+pub(crate) fn name(frame: &Frame, stop: Stop) -> Option<&'static str> {
+    let reason = match stop {
+        Stop::NonIp => return None,
+        Stop::Wrong(name) => return Some(name),
+        Stop::Short(name) => return (!is_cut(frame)).then_some(name),
+        Stop::Unparsed(reason) => reason,
+    };
+    if let Some(name) = of_reason(reason) {
+        return Some(name);
     }
-    if frame.wire_len as usize > frame.data.len() {
+    if reason == UnparsedReason::UnknownDevice || is_cut(frame) {
         return None;
     }
     match frame.link {
@@ -32,6 +35,36 @@ pub(crate) fn name(frame: &Frame, reason: UnparsedReason) -> Option<&'static str
         LinkType::LinuxSll2 => Some("decoder.sll2.pkt_too_small"),
         LinkType::Loopback => Some("decoder.null.pkt_too_small"),
     }
+}
+
+/// The same for an IP packet within another.
+pub(super) fn of_ip(data: &[u8], reason: UnparsedReason) -> Stop {
+    if let Some(name) = of_reason(reason) {
+        return Stop::Wrong(name);
+    }
+    if reason == UnparsedReason::BadIpv4 {
+        return Stop::Wrong("decoder.ipv4.hlen_too_small");
+    }
+    let is_v6 = data.first().is_some_and(|first| first >> 4 == 6);
+    Stop::Short(match LaxSlicedPacket::from_ip(data) {
+        Ok(packet) => of_lax(&packet).unwrap_or("decoder.ipv4.trunc_pkt"),
+        Err(_) if is_v6 => "decoder.ipv6.pkt_too_small",
+        Err(_) => "decoder.ipv4.pkt_too_small",
+    })
+}
+
+/// Reasons that say it all.
+const fn of_reason(reason: UnparsedReason) -> Option<&'static str> {
+    match reason {
+        UnparsedReason::VlanDepth => Some("decoder.vlan.too_many_layers"),
+        UnparsedReason::ExtensionDepth => Some("decoder.ipv6.too_many_exthdrs"),
+        UnparsedReason::BadIpv6 => Some("decoder.ipv6.wrong_ip_version"),
+        UnparsedReason::UnknownDevice | UnparsedReason::BadIpv4 | UnparsedReason::Truncated => None,
+    }
+}
+
+const fn is_cut(frame: &Frame) -> bool {
+    frame.wire_len as usize > frame.data.len()
 }
 
 /// The event for the layer at which etherparse stopped.

@@ -1,17 +1,26 @@
-//! From a frame to the flow key of its packet: link layers here, IP and above by the one parser
-//! that the kernel runs, too. etherparse names what is wrong where that parser gives up.
+//! From a frame to the flow keys of the packets in it: link layers and tunnels here, IP and above
+//! by the one parser that the kernel runs, too. etherparse names what is wrong where that parser
+//! gives up.
 
 mod anomaly;
+mod checksum;
+mod extensions;
+mod layer;
 mod link;
 mod tunnel;
 
 use std::ops::Range;
 
-use sensor_ebpf::abi::FlowKey;
+use sensor_ebpf::abi::{FlowKey, UnparsedReason};
 use sensor_ebpf::parse::{Headers, Origin, Unkeyed};
 
 pub(crate) use self::anomaly::name as anomaly;
-pub(crate) use self::tunnel::inner;
+pub(crate) use self::checksum::{
+    Checksum, network as network_checksum, transport as transport_checksum,
+};
+pub(crate) use self::extensions::fragmentable;
+use self::layer::Network;
+pub(crate) use self::tunnel::{Kind as TunnelKind, inner, may_be_tunnel};
 use super::flow::tcp::Segment;
 use super::frame::{self, Frame, LinkType};
 
@@ -20,6 +29,41 @@ use super::frame::{self, Frame, LinkType};
 pub(crate) struct Packet {
     pub(crate) key: FlowKey,
     pub(crate) headers: Headers,
+    /// The kernel makes the same key of its frame: else it counts the frame as something else.
+    pub(crate) in_kernel: bool,
+}
+
+/// Why no packet was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// There is something else than IP.
+    NonIp,
+    /// The parser gave up what may be IP.
+    Unparsed(UnparsedReason),
+    /// The bytes end within a header; an event's name.
+    Short(&'static str),
+    /// A header breaks its rules; an event's name.
+    Wrong(&'static str),
+}
+
+impl From<UnparsedReason> for Stop {
+    fn from(reason: UnparsedReason) -> Self {
+        Self::Unparsed(reason)
+    }
+}
+
+impl From<Unkeyed> for Stop {
+    fn from(unkeyed: Unkeyed) -> Self {
+        match unkeyed {
+            Unkeyed::NonIp => Self::NonIp,
+            Unkeyed::Unparsed(reason) => Self::Unparsed(reason),
+        }
+    }
+}
+
+/// The `N` bytes from `at` on, if they were captured.
+fn read<const N: usize>(data: &[u8], at: usize) -> Option<&[u8; N]> {
+    data.get(at..)?.first_chunk()
 }
 
 /// What the parser is told of a frame besides its bytes.
@@ -41,16 +85,48 @@ pub(crate) fn origin(origin: &frame::Origin) -> Origin {
 
 /// Finds the packet in a frame.
 #[inline]
-pub(crate) fn packet(frame: &Frame) -> Result<Packet, Unkeyed> {
+pub(crate) fn packet(frame: &Frame) -> Result<Packet, Stop> {
     let origin = origin(&frame.origin);
-    let (key, headers) = match frame.link {
-        LinkType::Ethernet => sensor_ebpf::parse::ethernet(&frame.data, origin)?,
-        link => {
-            let found = link::network(link, &frame.data)?;
-            sensor_ebpf::parse::ip(&frame.data, found.offset, origin, found.tags())?
+    if frame.link == LinkType::Ethernet {
+        match sensor_ebpf::parse::ethernet(&frame.data, origin) {
+            Ok((key, headers)) => {
+                return Ok(Packet {
+                    key,
+                    headers,
+                    in_kernel: true,
+                });
+            }
+            // Labels and the like, which the kernel does not follow.
+            Err(Unkeyed::NonIp) => {}
+            Err(unkeyed) => return Err(unkeyed.into()),
         }
-    };
-    Ok(Packet { key, headers })
+    }
+    let network = link::network(frame.link, &frame.data)?;
+    ip(&frame.data, &network, origin)
+}
+
+/// The packet whose IP header was found.
+fn ip(data: &[u8], network: &Network, origin: Origin) -> Result<Packet, Stop> {
+    let (key, headers) = sensor_ebpf::parse::ip(data, network.offset, origin, network.tags())?;
+    Ok(Packet {
+        key,
+        headers,
+        in_kernel: false,
+    })
+}
+
+/// The packet that `datagram` is, which was put together of fragments of `of`: the link header's
+/// VLAN ids and the device come from those.
+pub(crate) fn reassembled(datagram: &[u8], of: &Packet, origin: Origin) -> Result<Packet, Stop> {
+    use sensor_ebpf::abi::key_flags::{QINQ, VLAN};
+    let (mut key, headers) = sensor_ebpf::parse::ip(datagram, 0, origin, &[])?;
+    key.vlan = of.key.vlan;
+    key.flags = key.flags & !(VLAN | QINQ) | of.key.flags & (VLAN | QINQ);
+    Ok(Packet {
+        key,
+        headers,
+        in_kernel: of.in_kernel,
+    })
 }
 
 impl Packet {
@@ -73,7 +149,7 @@ impl Packet {
     /// bytes were captured, which the parser has ruled out.
     #[inline]
     pub(crate) fn segment(&self, data: &[u8], wire_len: u32) -> Option<Segment> {
-        let header: &[u8; 20] = data.get(self.headers.transport..)?.first_chunk()?;
+        let header: &[u8; 20] = read(data, self.headers.transport)?;
         Some(Segment {
             seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
             ack: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
@@ -81,5 +157,10 @@ impl Packet {
             window: u16::from_be_bytes([header[14], header[15]]),
             len: self.payload_len(wire_len),
         })
+    }
+
+    /// Whether the addresses are IPv6.
+    pub(crate) const fn is_v6(&self) -> bool {
+        self.key.flags & sensor_ebpf::abi::key_flags::IPV6 != 0
     }
 }

@@ -1,8 +1,9 @@
 use bytes::Bytes;
 use sensor_ebpf::abi::{FlowKey, key_flags};
 
-use super::{Orphan, Owed};
-use crate::core::decode::Packet;
+use super::{Name, Orphan, Owed};
+use crate::core::decode::{Packet, fragmentable};
+use crate::core::flow::tunnel::Tunnel;
 use crate::core::time::Timestamp;
 
 /// Longest datagram, RFC 791 section 3.1.
@@ -23,6 +24,7 @@ pub(super) struct Datagram {
     key: FlowKey,
     id: u32,
     serial: u64,
+    tunnel: Option<Box<Tunnel>>,
     /// Header of the first fragment, up to what was fragmented, and that packet's flow.
     first: Option<(Bytes, FlowKey)>,
     /// Offset and bytes, in order and without overlaps.
@@ -34,11 +36,12 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
-    pub(super) fn new(key: FlowKey, id: u32, serial: u64) -> Self {
+    pub(super) fn new(key: FlowKey, id: u32, serial: u64, tunnel: Option<&Tunnel>) -> Self {
         Self {
             key,
             id,
             serial,
+            tunnel: tunnel.cloned().map(Box::new),
             first: None,
             pieces: Vec::new(),
             held_bytes: 0,
@@ -47,16 +50,16 @@ impl Datagram {
         }
     }
 
-    pub(super) fn is(&self, key: &FlowKey, id: u32) -> bool {
-        self.id == id && self.key == *key
+    pub(super) fn is(&self, name: &Name) -> bool {
+        self.name() == *name
     }
 
-    pub(super) const fn key(&self) -> &FlowKey {
-        &self.key
-    }
-
-    pub(super) const fn id(&self) -> u32 {
-        self.id
+    pub(super) fn name(&self) -> Name {
+        Name {
+            key: super::name_key(&self.key),
+            id: self.id,
+            depth: self.tunnel.as_ref().map_or(0, |tunnel| tunnel.depth()),
+        }
     }
 
     pub(super) const fn serial(&self) -> u64 {
@@ -79,7 +82,11 @@ impl Datagram {
 
     /// The counts of a datagram that is given up, if nobody has had them.
     pub(super) fn orphan(self) -> Option<Orphan> {
-        (self.owed.packets > 0).then_some((self.key, self.owed))
+        (self.owed.packets > 0).then_some(Orphan {
+            key: self.key,
+            tunnel: self.tunnel,
+            owed: self.owed,
+        })
     }
 
     /// Adds a fragment's bytes; true if some had been there before.
@@ -94,11 +101,11 @@ impl Datagram {
             return Err(Refused::Malformed);
         };
         let start = usize::from(fragment.offset);
-        // Fragments have no payload of their own: what was fragmented starts at `transport`.
-        if headers.end > data.len() || headers.transport >= headers.end {
+        let from = fragmentable(packet, data);
+        if headers.end > data.len() || from >= headers.end {
             return Err(Refused::Malformed);
         }
-        let bytes = &data[headers.transport..headers.end];
+        let bytes = &data[from..headers.end];
         let end = start + bytes.len();
         if end > LONGEST || (fragment.more && !bytes.len().is_multiple_of(8)) {
             return Err(Refused::Malformed);
@@ -110,7 +117,7 @@ impl Datagram {
             self.total = Some(self.total.unwrap_or(end));
         }
         if start == 0 && self.first.is_none() {
-            let header = Bytes::copy_from_slice(&data[headers.ip..headers.transport]);
+            let header = Bytes::copy_from_slice(&data[headers.ip..from]);
             self.held_bytes += header.len();
             self.first = Some((header, packet.key));
         }
@@ -175,7 +182,7 @@ impl Datagram {
             packet.get_mut(2..4)?.copy_from_slice(&length.to_be_bytes());
             packet.get_mut(6..8)?.fill(0);
         } else {
-            // The fragment header, the last before the payload, becomes that of an atomic
+            // The fragment header, the last of what every fragment has, becomes that of an atomic
             // fragment (RFC 6946).
             let length = u16::try_from(packet.len().checked_sub(V6_HEADER)?).unwrap_or(0);
             packet.get_mut(4..6)?.copy_from_slice(&length.to_be_bytes());

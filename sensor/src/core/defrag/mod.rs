@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 
 use self::datagram::{Datagram, Refused};
 use super::decode::Packet;
-use super::frame::Frame;
+use super::flow::tunnel::Tunnel;
 use super::limits::Limits;
 use super::stats::DefragStats;
 use super::time::Timestamp;
@@ -50,13 +50,39 @@ pub(crate) struct Outcome {
 }
 
 /// Counts of a datagram that never showed its first fragment, with the fragments' own key.
-pub(crate) type Orphan = (FlowKey, Owed);
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    pub(crate) key: FlowKey,
+    pub(crate) tunnel: Option<Box<Tunnel>>,
+    pub(crate) owed: Owed,
+}
+
+/// A fragment besides its headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fragment<'a> {
+    pub(crate) packet: &'a Packet,
+    /// What the packet's offsets count into.
+    pub(crate) data: &'a Bytes,
+    pub(crate) time: Timestamp,
+    /// Bytes to count; `None` where the kernel counts.
+    pub(crate) wire_len: Option<u32>,
+    pub(crate) tunnel: Option<&'a Tunnel>,
+}
+
+/// What identifies a datagram: no ports, since only its first fragment has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    key: FlowKey,
+    id: u32,
+    /// Packets around it.
+    depth: u8,
+}
 
 #[derive(Debug)]
 pub(crate) struct Defrag {
     datagrams: HashTable<Datagram>,
     /// Datagrams in the order in which they began; some of them may be gone.
-    queue: VecDeque<(Timestamp, FlowKey, u32, u64)>,
+    queue: VecDeque<(Timestamp, Name, u64)>,
     hasher: SeedableRandomState,
     serial: u64,
 }
@@ -79,21 +105,24 @@ impl Defrag {
     /// Takes a fragment. `orphans` gets the counts of datagrams given up to make room.
     pub(crate) fn insert(
         &mut self,
-        packet: &Packet,
-        frame: &Frame,
+        fragment: Fragment<'_>,
         limits: &Limits,
         stats: &mut DefragStats,
         orphans: &mut Vec<Orphan>,
     ) -> Outcome {
-        let Some(fragment) = packet.headers.fragment else {
+        let Fragment { packet, time, .. } = fragment;
+        let Some(place) = packet.headers.fragment else {
             return Outcome::default();
         };
-        let time = frame.time;
-        let key = fragment_key(&packet.key);
-        let hash = hash(&self.hasher, &key, fragment.id);
+        let name = Name {
+            key: name_key(&packet.key),
+            id: place.id,
+            depth: fragment.tunnel.map_or(0, Tunnel::depth),
+        };
+        let hash = hash(&self.hasher, &name);
         let found = self
             .datagrams
-            .find_entry(hash, |datagram| datagram.is(&key, fragment.id))
+            .find_entry(hash, |datagram| datagram.is(&name))
             .is_ok();
         if !found {
             while self.datagrams.len() >= limits.fragmented_datagrams.max(1)
@@ -105,24 +134,27 @@ impl Defrag {
                 }
             }
             self.serial += 1;
-            let datagram = Datagram::new(key, fragment.id, self.serial);
-            self.queue.push_back((time, key, fragment.id, self.serial));
+            let key = fragment_key(&packet.key);
+            let datagram = Datagram::new(key, name.id, self.serial, fragment.tunnel);
+            self.queue.push_back((time, name, self.serial));
             let hasher = &self.hasher;
             self.datagrams.insert_unique(hash, datagram, |datagram| {
-                self::hash(hasher, datagram.key(), datagram.id())
+                self::hash(hasher, &datagram.name())
             });
             self.compact();
         }
         let Ok(mut entry) = self
             .datagrams
-            .find_entry(hash, |datagram| datagram.is(&key, fragment.id))
+            .find_entry(hash, |datagram| datagram.is(&name))
         else {
             return Outcome::default();
         };
         let datagram = entry.get_mut();
-        datagram.owe(time, frame.wire_len);
+        if let Some(wire_len) = fragment.wire_len {
+            datagram.owe(time, wire_len);
+        }
         let before = datagram.held_bytes();
-        let added = datagram.add(packet, &frame.data, limits.fragments);
+        let added = datagram.add(packet, fragment.data, limits.fragments);
         stats.held_bytes += (datagram.held_bytes() - before) as u64;
         match added {
             Ok(overlap) => stats.overlaps += u64::from(overlap),
@@ -162,10 +194,10 @@ impl Defrag {
 
     /// Gives up the datagram at the queue's front; false if it is gone already, or there is none.
     fn give_up_oldest(&mut self, stats: &mut DefragStats, orphans: &mut Vec<Orphan>) -> bool {
-        while let Some((_, key, id, serial)) = self.queue.pop_front() {
-            let hash = hash(&self.hasher, &key, id);
+        while let Some((_, name, serial)) = self.queue.pop_front() {
+            let hash = hash(&self.hasher, &name);
             let Ok(entry) = self.datagrams.find_entry(hash, |datagram| {
-                datagram.is(&key, id) && datagram.serial() == serial
+                datagram.is(&name) && datagram.serial() == serial
             }) else {
                 continue;
             };
@@ -183,19 +215,28 @@ impl Defrag {
             return;
         }
         let (datagrams, hasher) = (&self.datagrams, &self.hasher);
-        self.queue.retain(|(_, key, id, serial)| {
-            let hash = hash(hasher, key, *id);
+        self.queue.retain(|(_, name, serial)| {
+            let hash = hash(hasher, name);
             datagrams
                 .find(hash, |datagram| {
-                    datagram.is(key, *id) && datagram.serial() == *serial
+                    datagram.is(name) && datagram.serial() == *serial
                 })
                 .is_some()
         });
     }
 }
 
-/// What identifies a fragment's datagram, besides its number: no ports, since only the first
-/// fragment has them.
+/// What a datagram is told from others by: in IPv6 not by the protocol, which only the first
+/// fragment tells where further headers are fragmented, too (RFC 8200 section 4.5).
+fn name_key(key: &FlowKey) -> FlowKey {
+    let is_v6 = key.flags & sensor_ebpf::abi::key_flags::IPV6 != 0;
+    FlowKey {
+        protocol: if is_v6 { 0 } else { key.protocol },
+        ..fragment_key(key)
+    }
+}
+
+/// The key that a fragment is counted under as long as its datagram's ports are not known.
 fn fragment_key(key: &FlowKey) -> FlowKey {
     let flags = key.flags | sensor_ebpf::abi::key_flags::FRAGMENT;
     FlowKey {
@@ -206,9 +247,10 @@ fn fragment_key(key: &FlowKey) -> FlowKey {
     }
 }
 
-fn hash(hasher: &SeedableRandomState, key: &FlowKey, id: u32) -> u64 {
+fn hash(hasher: &SeedableRandomState, name: &Name) -> u64 {
     let mut state = hasher.build_hasher();
-    state.write(key.as_bytes());
-    state.write_u32(id);
+    state.write(name.key.as_bytes());
+    state.write_u32(name.id);
+    state.write_u8(name.depth);
     state.finish()
 }

@@ -2,24 +2,28 @@
 
 use sensor_ebpf::abi::FlowKey;
 
+use super::Tracker;
 use super::direction::responds;
-use super::{Engine, Out};
+use super::emit::Emitter;
+use super::packet::NewFlow;
 use crate::core::event::FlowReason;
 use crate::core::flow::Flow;
 use crate::core::flow::key::Key;
 use crate::core::kernel::{Drain, KernelFlow};
 use crate::core::proto::Side;
 
-impl Engine {
-    pub(super) fn drain(&mut self, drain: &Drain, out: &mut Out<'_>) {
+impl Tracker {
+    pub(super) fn drain(&mut self, drain: &Drain, out: &mut Emitter<'_>) {
         self.stats.kernel.drains += 1;
         // The drain has no order; flows begin in that of their first packets, and at the same
         // tick by who is known to open.
         let mut order: Vec<&KernelFlow> = drain.flows.iter().collect();
         order.sort_unstable_by_key(|entry| (entry.first, !entry.by_cookie, entry.key));
         for entry in order {
+            out.next_step();
             self.entry(entry, drain.epoch, out);
         }
+        out.step(u32::MAX - 1);
         self.drained = self.drained.max(drain.epoch);
         let drained = self.drained;
         let done: Vec<Flow> = self
@@ -27,16 +31,17 @@ impl Engine {
             .extract_if(.., |flow| flow.live.sampled <= drained)
             .collect();
         for flow in done {
+            out.flow(flow.created);
             self.conclude(flow, FlowReason::TcpReuse, out);
         }
     }
 
-    fn entry(&mut self, entry: &KernelFlow, epoch: u64, out: &mut Out<'_>) {
+    fn entry(&mut self, entry: &KernelFlow, epoch: u64, out: &mut Emitter<'_>) {
         let stats = &mut self.stats.kernel;
         stats.entries += 1;
         stats.packets += entry.packets;
         stats.bytes += entry.bytes;
-        let (key, swapped) = Key::of(&entry.key);
+        let (key, swapped) = Key::of(&entry.key, 0);
         let hash = self.table.hash(&key);
         let mut found = self.table.find(hash, &key);
         if let Some(slot) = found
@@ -49,8 +54,15 @@ impl Engine {
             Some(slot) => slot,
             None => {
                 self.stats.kernel.unsampled += 1;
-                let answers = answers(entry, &entry.key);
-                let Some(slot) = self.begin(hash, key, swapped, answers, entry.first, out) else {
+                let new = NewFlow {
+                    hash,
+                    key,
+                    swapped,
+                    responds: answers(entry, &entry.key),
+                    time: entry.first,
+                    tunnel: None,
+                };
+                let Some(slot) = self.begin(new, out) else {
                     self.stats.kernel.refused += 1;
                     self.stats.kernel.refused_packets += entry.packets;
                     return;

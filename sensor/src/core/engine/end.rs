@@ -1,25 +1,34 @@
 //! The clock, and how flows end.
 
+use super::Tracker;
+use super::emit::Emitter;
 use super::packet::interface;
-use super::{Engine, Out};
 use crate::core::event::FlowReason;
 use crate::core::flow::Flow;
 use crate::core::proto::Side;
 use crate::core::session::{Io, Session, app_proto};
 use crate::core::time::Timestamp;
 
-impl Engine {
-    /// Moves the clock on and ends what is due. Time that runs backwards moves nothing.
+impl Tracker {
+    /// Moves the clock on and ends what is due; whether something may have been. Time that runs
+    /// backwards moves nothing.
     #[inline]
-    pub(super) fn tick(&mut self, now: Timestamp, out: &mut Out<'_>) {
+    pub(super) fn tick(&mut self, now: Timestamp, out: &mut Emitter<'_>) -> bool {
         self.clock = self.clock.max(now);
-        if self.wheel.is_behind(self.clock) {
+        let is_behind = self.wheel.is_behind(self.clock);
+        if is_behind {
             self.expire(out);
         }
+        is_behind
+    }
+
+    /// When fragments that are given up now came, at the latest.
+    pub(super) fn fragments_due(&self) -> Timestamp {
+        Timestamp(self.clock.0.saturating_sub(self.config.timeouts.fragments))
     }
 
     #[cold]
-    fn expire(&mut self, out: &mut Out<'_>) {
+    fn expire(&mut self, out: &mut Emitter<'_>) {
         let mut due = std::mem::take(&mut self.due);
         due.clear();
         self.wheel.turn(self.clock, &mut due);
@@ -41,21 +50,14 @@ impl Engine {
         // The order in which flows began is the same however they are spread over engines.
         due.sort_unstable_by_key(|slot| table.get(*slot).map(|flow| flow.created));
         for slot in &due {
-            self.end(*slot, FlowReason::Timeout, out);
+            self.end_in_turn(*slot, FlowReason::Timeout, out);
         }
         self.due = due;
-        if !self.defrag.is_empty() {
-            let before = Timestamp(self.clock.0.saturating_sub(timeouts.fragments));
-            let mut orphans = Vec::new();
-            self.defrag
-                .expire(before, &mut self.stats.defrag, &mut orphans);
-            self.count_orphans(orphans, out);
-        }
     }
 
     /// Ends the flow that would time out first, to make room.
     #[cold]
-    pub(super) fn evict(&mut self, out: &mut Out<'_>) {
+    pub(super) fn evict(&mut self, out: &mut Emitter<'_>) {
         // Flows hang where they were last put: some are due later than that by now. Looking at a
         // few bounds the cost of a flood.
         for _ in 0..8 {
@@ -75,8 +77,16 @@ impl Engine {
         }
     }
 
+    /// The same where many flows end at once, from the oldest to the youngest.
+    fn end_in_turn(&mut self, slot: u32, reason: FlowReason, out: &mut Emitter<'_>) {
+        if let Some(flow) = self.table.get(slot) {
+            out.flow(flow.created);
+        }
+        self.end(slot, reason, out);
+    }
+
     /// Takes a flow out and tells of its end.
-    pub(super) fn end(&mut self, slot: u32, reason: FlowReason, out: &mut Out<'_>) {
+    pub(super) fn end(&mut self, slot: u32, reason: FlowReason, out: &mut Emitter<'_>) {
         self.wheel.cancel(slot);
         if let Some(flow) = self.table.remove(slot) {
             self.conclude(flow, reason, out);
@@ -84,7 +94,7 @@ impl Engine {
     }
 
     /// Tells of the end of a flow that is in the table no more.
-    pub(super) fn conclude(&mut self, mut flow: Flow, reason: FlowReason, out: &mut Out<'_>) {
+    pub(super) fn conclude(&mut self, mut flow: Flow, reason: FlowReason, out: &mut Emitter<'_>) {
         self.unwish(&flow);
         let stats = &mut self.stats.flow;
         stats.active = self.table.len() as u64;
@@ -94,48 +104,52 @@ impl Engine {
             FlowReason::Shutdown => stats.shutdown += 1,
             FlowReason::TcpReuse => stats.tcp_reuse += 1,
         }
-        let mut reference = flow.as_ref(interface(&self.interfaces, flow.key.ifindex()), None);
+        let name = interface(&self.interfaces, flow.key.ifindex());
+        let time = flow.last;
+        let (reference, session) = flow.split(name);
+        let mut emit = |event| out.send(event);
         let mut io = Io {
             flow: reference,
-            time: flow.last,
+            time,
             number: None,
             registry: &self.config.registry,
             limits: &self.config.limits,
             stats: &mut self.stats,
             observer: self.observer.as_deref_mut(),
-            out,
+            out: &mut emit,
         };
-        match &mut flow.session {
+        let mut losses = [false; 2];
+        match session {
             Session::Stream(stream) => {
                 stream.finish(&mut io);
                 io.stats.stream.active -= 1;
-                let losses = stream.take_losses();
-                for side in Side::BOTH {
-                    flow.tcp.gap[side as usize] |= losses[side as usize];
-                }
+                losses = stream.take_losses();
             }
             Session::Datagrams(datagrams) => datagrams.finish(&mut io),
             Session::New | Session::Over(_) => {}
         }
+        for side in Side::BOTH {
+            flow.tcp.gap[side as usize] |= losses[side as usize];
+        }
         let outcome = flow.session.outcome();
+        let mut reference = flow.as_ref(name);
         reference.app_proto = app_proto(&self.config.registry, outcome.recognised);
         let transactions = outcome.is_recognised().then_some(outcome.transactions);
         let (body, extra) = flow.summary(reason, transactions);
         let mut event = reference.event(Side::Originator, self.clock, body);
-        event.extra = Some(extra);
-        out(event);
+        event.add_extra(extra);
+        out.send(event);
     }
 
-    pub(super) fn finish_all(&mut self, out: &mut Out<'_>) {
-        let mut orphans = Vec::new();
-        self.defrag
-            .expire(Timestamp(u64::MAX), &mut self.stats.defrag, &mut orphans);
-        self.count_orphans(orphans, out);
+    pub(super) fn finish_all(&mut self, out: &mut Emitter<'_>) {
+        out.step(u32::MAX - 1);
         for flow in std::mem::take(&mut self.succeeded) {
+            out.flow(flow.created);
             self.conclude(flow, FlowReason::TcpReuse, out);
         }
+        out.step(u32::MAX);
         for slot in self.table.by_age() {
-            self.end(slot, FlowReason::Shutdown, out);
+            self.end_in_turn(slot, FlowReason::Shutdown, out);
         }
     }
 }

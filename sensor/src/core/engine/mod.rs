@@ -1,27 +1,31 @@
 //! The engine: frames, drains and the time go in, events come out.
 //!
 //! Of captures, frames are counted and dissected. Of live traffic, counts come from the kernel's
-//! drains alone and protocol state from samples alone. Nothing here depends on more than one
-//! flow except the limits, so that engines can share a load by flow.
+//! drains alone and protocol state from samples alone.
+//!
+//! Two parts, so that a load can be shared. [`Front`] finds the packets in a frame and knows of no
+//! flow; [`Tracker`] takes each packet to its flow, and nothing in it depends on more than one
+//! flow except the limits. Several trackers, each given its flows' packets by a hash of the key,
+//! and every step of the clock, emit the same events as one: [`Order`](super::order::Order) puts
+//! them into the same order.
 
 mod direction;
 mod drain;
+mod emit;
 mod end;
-mod frame;
+mod front;
 mod packet;
+mod tracker;
 mod view;
 mod wishes;
 
-use std::sync::Arc;
-
 pub use self::wishes::Wish;
 
-use self::frame::Emitted;
-use super::defrag::Defrag;
-use super::event::Event;
-use super::flow::Flow;
-use super::flow::table::Table;
-use super::flow::wheel::Wheel;
+use self::emit::{Emitted, Emitter};
+use self::front::{Found, Front};
+use self::packet::{Taken, anomaly};
+use self::tracker::Tracker;
+use super::event::{AnomalyKind, Event};
 use super::frame::Frame;
 use super::kernel::Drain;
 use super::limits::{Limits, Timeouts};
@@ -39,6 +43,8 @@ pub struct EngineConfig {
     pub timeouts: Timeouts,
     /// Dissect TCP connections whose start was not seen, too.
     pub midstream: bool,
+    /// What has a wrong checksum is counted, but not dissected, as its receiver would drop it.
+    pub strict_checksums: bool,
     pub registry: Registry,
 }
 
@@ -50,6 +56,7 @@ impl Default for EngineConfig {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             midstream: true,
+            strict_checksums: false,
             registry: proto::standard(),
         }
     }
@@ -60,118 +67,150 @@ pub type Out<'a> = dyn FnMut(Event) + 'a;
 
 /// One engine; see the module.
 pub struct Engine {
-    config: EngineConfig,
-    stats: Stats,
-    interfaces: Vec<(u32, Arc<str>)>,
-    observer: Option<Box<dyn Observer>>,
-    table: Table,
-    wheel: Wheel,
-    defrag: Defrag,
-    /// The latest time that any input brought.
-    clock: Timestamp,
+    front: Front,
+    tracker: Tracker,
+    emitted: Emitted,
     /// Number of the current input, from 1.
     input: u64,
-    /// The latest generation that was drained.
-    drained: u64,
-    /// Live flows whose addresses and ports another connection took over before the drain of
-    /// their last generation, in the order in which they began.
-    succeeded: Vec<Flow>,
-    /// Flows that came up in the wheel; kept for its memory.
-    due: Vec<u32>,
-    /// What the kernel's sampling is to be told.
-    wishes: Vec<Wish>,
 }
 
 impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            table: Table::new(config.seed, config.limits.flows),
-            wheel: Wheel::new(),
-            defrag: Defrag::new(config.seed),
-            config,
-            stats: Stats::default(),
-            interfaces: Vec::new(),
-            observer: None,
-            clock: Timestamp::default(),
+            front: Front::new(config.seed, config.limits),
+            tracker: Tracker::new(config),
+            emitted: Emitted::default(),
             input: 0,
-            drained: 0,
-            succeeded: Vec::new(),
-            due: Vec::new(),
-            wishes: Vec::new(),
         }
     }
 
     /// Names a device, for `in_iface`. Device 0 is where a capture's frames came from.
     pub fn set_interface(&mut self, ifindex: u32, name: &str) {
-        self.interfaces.retain(|(known, _)| *known != ifindex);
-        self.interfaces.push((ifindex, name.into()));
+        self.tracker.set_interface(ifindex, name);
     }
 
     /// Shows the buffers of dissected messages to `observer`.
     pub fn set_observer(&mut self, observer: Box<dyn Observer>) {
-        self.observer = Some(observer);
+        self.tracker.set_observer(observer);
     }
 
     /// Takes one frame. Frames should come in the order of time; one that is earlier than others
     /// before it is taken at its own time and moves no timer.
     pub fn on_frame(&mut self, frame: &Frame, out: &mut Out<'_>) {
-        let mut emitted = Emitted::default();
-        let out = &mut |event| emitted.pass(event, out);
-        self.input += 1;
-        self.tick(frame.time, out);
-        self.frame(frame, out);
-        emitted.note(&mut self.stats);
+        let (front, tracker, mut out) = self.begin(out);
+        tick(front, tracker, frame.time, &mut out);
+        // The flow of the outermost packet.
+        let mut outer: Option<Taken> = None;
+        front.frame(frame, &mut |found| {
+            let is_inner = matches!(&found, Found::Packet(part) if part.tunnel.is_some());
+            let taken = take(tracker, &found, &mut out);
+            if !is_inner {
+                outer = taken.or(outer);
+            } else if let (Some(outer), Some(Taken { is_news: true, .. })) = (outer, taken) {
+                tracker.note_news(outer);
+            }
+        });
     }
 
     /// Takes the counters of a closed generation. The samples of this generation should have come
     /// before.
     pub fn on_drain(&mut self, drain: &Drain, out: &mut Out<'_>) {
-        let mut emitted = Emitted::default();
-        let out = &mut |event| emitted.pass(event, out);
-        self.input += 1;
-        self.drain(drain, out);
-        self.tick(drain.closed, out);
-        emitted.note(&mut self.stats);
+        let (front, tracker, mut out) = self.begin(out);
+        tracker.drain(drain, &mut out);
+        out.step(u32::MAX);
+        tick(front, tracker, drain.closed, &mut out);
     }
 
     /// Tells that it is `now`: ends flows that have timed out.
     pub fn advance(&mut self, now: Timestamp, out: &mut Out<'_>) {
-        let mut emitted = Emitted::default();
-        let out = &mut |event| emitted.pass(event, out);
-        self.input += 1;
-        self.tick(now, out);
-        emitted.note(&mut self.stats);
+        let (front, tracker, mut out) = self.begin(out);
+        tick(front, tracker, now, &mut out);
     }
 
     /// Ends all flows, at the end of input, in the order in which they began. The engine can be
     /// used on.
     pub fn finish(&mut self, out: &mut Out<'_>) {
-        let mut emitted = Emitted::default();
-        let out = &mut |event| emitted.pass(event, out);
-        self.input += 1;
-        self.finish_all(out);
-        emitted.note(&mut self.stats);
+        let (front, tracker, mut out) = self.begin(out);
+        front.expire(Timestamp(u64::MAX), &mut |found| {
+            take(tracker, &found, &mut out);
+        });
+        tracker.finish_all(&mut out);
+    }
+
+    /// Shows every live flow as the `flow` event that it would end with if all ended now; in no
+    /// particular order.
+    pub fn live_flows(&self, out: &mut Out<'_>) {
+        self.tracker.live_flows(out);
+    }
+
+    /// Takes the wishes that have come up since the last call, in their order.
+    pub fn take_wishes(&mut self) -> std::vec::Drain<'_, Wish> {
+        self.tracker.take_wishes()
     }
 
     /// The counters since the start.
     #[must_use]
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        let mut stats = *self.tracker.stats();
+        stats.decoder = self.front.decoder;
+        stats.defrag = self.front.fragments;
+        stats.events = self.emitted.events;
+        let [decode, stream, applayer] = self.emitted.anomalies;
+        stats.decoder.anomalies = decode;
+        stats.stream.anomalies = stream;
+        stats.app.anomalies = applayer;
+        stats
     }
 
     /// The protocols that the engine recognises.
     #[must_use]
     pub const fn registry(&self) -> &Registry {
-        &self.config.registry
+        self.tracker.registry()
     }
+
+    /// Begins the work on an input.
+    fn begin<'a>(
+        &'a mut self,
+        out: &'a mut Out<'_>,
+    ) -> (&'a mut Front, &'a mut Tracker, Emitter<'a>) {
+        self.input += 1;
+        let out = Emitter::new(out, &mut self.emitted, self.input);
+        (&mut self.front, &mut self.tracker, out)
+    }
+}
+
+/// Moves the clock on.
+#[inline]
+fn tick(front: &mut Front, tracker: &mut Tracker, now: Timestamp, out: &mut Emitter<'_>) {
+    if tracker.tick(now, out) {
+        front.expire(tracker.fragments_due(), &mut |found| {
+            take(tracker, &found, out);
+        });
+    }
+}
+
+/// Gives what was found in a frame to its flow.
+#[inline]
+fn take(tracker: &mut Tracker, found: &Found<'_>, out: &mut Emitter<'_>) -> Option<Taken> {
+    out.next_step();
+    match found {
+        Found::Packet(part) => return tracker.packet(part, out),
+        Found::Count { key, tunnel, owed } => tracker.count(key, *tunnel, *owed, out),
+        Found::Anomaly(meta, name) => {
+            let mut event = Event::new(meta.time, anomaly(AnomalyKind::Decode, name));
+            event.pcap_cnt = meta.number;
+            out.send(event);
+        }
+    }
+    None
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("config", &self.config)
-            .field("stats", &self.stats)
+            .field("config", self.tracker.config())
+            .field("stats", &self.stats())
             .finish()
     }
 }

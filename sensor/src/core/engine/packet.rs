@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use sensor_ebpf::abi::FlowKey;
 
+use super::Tracker;
 use super::direction::responds;
-use super::frame::{Meta, Sample};
-use super::{Engine, Out};
-use crate::core::decode::Packet;
+use super::emit::Emitter;
+use super::front::{Meta, Part, Sample};
 use crate::core::defrag::Owed;
 use crate::core::event::{Anomaly, AnomalyKind, Body, FlowReason};
 use crate::core::flow::Flow;
 use crate::core::flow::key::Key;
 use crate::core::flow::tcp::{ACK, FIN, RST, SYN, Segment};
+use crate::core::flow::tunnel::Tunnel;
 use crate::core::proto::Side;
 use crate::core::session::{Datagrams, Io, Outcome, Session, Stream, StreamSegment};
 use crate::core::time::Timestamp;
@@ -27,38 +28,76 @@ enum Found {
     Succeeded,
 }
 
-impl Engine {
-    /// Counts and dissects one packet.
-    pub(super) fn packet(&mut self, packet: &Packet, data: &Bytes, meta: &Meta, out: &mut Out<'_>) {
+/// A flow that is to begin with a packet.
+pub(super) struct NewFlow<'a> {
+    /// Of the key.
+    pub(super) hash: u64,
+    pub(super) key: Key,
+    /// The packet's source is the key's second end.
+    pub(super) swapped: bool,
+    /// The packet is an answer.
+    pub(super) responds: bool,
+    pub(super) time: Timestamp,
+    pub(super) tunnel: Option<&'a Tunnel>,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// The flow, and where it is.
+    pub(super) flow: u64,
+    pub(super) slot: u32,
+    /// It began the flow, or one of its transactions.
+    pub(super) is_news: bool,
+}
+
+impl Tracker {
+    /// Counts and dissects one packet; `None` if there was no room for its flow.
+    pub(super) fn packet(&mut self, part: &Part<'_>, out: &mut Emitter<'_>) -> Option<Taken> {
+        let Part {
+            packet,
+            data,
+            meta,
+            tunnel,
+            ..
+        } = part;
         let segment = if packet.key.protocol == TCP {
             packet.segment(data, meta.wire_len)
         } else {
             None
         };
-        let (key, swapped) = Key::of(&packet.key);
+        let (key, swapped) = Key::of(&packet.key, tunnel.map_or(0, Tunnel::depth));
         let hash = self.table.hash(&key);
+        let mut is_news = false;
         let slot = match self.find(hash, &key, swapped, meta.time, segment.as_ref(), out) {
             Found::Live(slot) => slot,
             found => {
-                let responds = responds(&packet.key, segment.as_ref());
-                match self.begin(hash, key, swapped, responds, meta.time, out) {
-                    Some(slot) => {
-                        self.note_succession(slot, &found);
-                        slot
-                    }
-                    None => return,
-                }
+                let new = NewFlow {
+                    hash,
+                    key,
+                    swapped,
+                    responds: responds(&packet.key, segment.as_ref()),
+                    time: meta.time,
+                    tunnel: *tunnel,
+                };
+                let slot = self.begin(new, out)?;
+                self.note_succession(slot, &found);
+                is_news = true;
+                slot
             }
         };
-        let Some(flow) = self.table.get_mut(slot) else {
-            return;
+        let flow = self.table.get_mut(slot)?;
+        let taken = Taken {
+            flow: flow.id,
+            slot,
+            is_news,
         };
         let side = flow.side(swapped);
         let mut meta = *meta;
         if let Some(sample) = meta.sample {
             if flow.live.crosses_again(side, sample.direction as u8) {
                 self.stats.kernel.crossed_again += 1;
-                return;
+                return Some(taken);
             }
             meta.skipped = !flow.live.follows(side, sample);
         }
@@ -69,6 +108,15 @@ impl Engine {
         flow.dissected += 1;
         flow.heard |= 1 << side as u8;
         flow.last = flow.last.max(meta.time);
+        flow.live.is_tunnel |= part.is_tunnel;
+        if part.flaw.is_some() || part.wrong_checksum.is_some() {
+            self.complain(slot, side, part, out);
+            if part.wrong_checksum.is_some() && self.config.strict_checksums {
+                // Its receiver drops it.
+                return Some(taken);
+            }
+        }
+        let flow = self.table.get_mut(slot)?;
         if let Some(segment) = segment {
             let midstream = flow.tcp.update(side, &segment, &mut flow.history);
             let stats = &mut self.stats.stream;
@@ -98,14 +146,49 @@ impl Engine {
         }
         if let Some(flow) = self.table.get_mut(slot) {
             if meta.sample.is_some() {
-                flow.note_progress(side);
+                is_news |= flow.note_progress(side);
             }
             if flow.state() != state {
                 self.wheel.schedule(slot, flow.due(&self.config.timeouts));
             }
         }
-        if meta.sample.is_some() {
+        if meta
+            .sample
+            .is_some_and(|sample| sample.counted_for.is_none())
+        {
             self.wish(slot, side, &packet.key);
+        }
+        Some(Taken { is_news, ..taken })
+    }
+
+    /// Notes that a flow within `outer` had something new.
+    pub(super) fn note_news(&mut self, outer: Taken) {
+        if let Some(flow) = self.table.get_mut(outer.slot)
+            && flow.id == outer.flow
+        {
+            flow.live.news += 1;
+        }
+    }
+
+    /// Reports what is wrong with a packet's checksums, once a flow, and with a tunnel in it.
+    #[cold]
+    fn complain(&mut self, slot: u32, side: Side, part: &Part<'_>, out: &mut Emitter<'_>) {
+        let Some(flow) = self.table.get_mut(slot) else {
+            return;
+        };
+        let checksum = part
+            .wrong_checksum
+            .filter(|_| !std::mem::replace(&mut flow.checksum_told, true));
+        for event in [checksum, part.flaw].into_iter().flatten() {
+            if flow.anomalies >= self.config.limits.flow_anomalies {
+                return;
+            }
+            flow.anomalies += 1;
+            let name = interface(&self.interfaces, flow.key.ifindex());
+            let anomaly = anomaly(AnomalyKind::Decode, event);
+            let mut event = flow.as_ref(name).event(side, part.meta.time, anomaly);
+            event.pcap_cnt = part.meta.number;
+            out.send(event);
         }
     }
 
@@ -118,7 +201,7 @@ impl Engine {
         swapped: bool,
         time: Timestamp,
         segment: Option<&Segment>,
-        out: &mut Out<'_>,
+        out: &mut Emitter<'_>,
     ) -> Found {
         let Some(slot) = self.table.find(hash, key) else {
             return Found::None;
@@ -151,26 +234,31 @@ impl Engine {
         }
     }
 
-    /// Begins a flow; `responds` if its first packet is an answer. `None` if there is no room.
-    pub(super) fn begin(
-        &mut self,
-        hash: u64,
-        key: Key,
-        swapped: bool,
-        responds: bool,
-        time: Timestamp,
-        out: &mut Out<'_>,
-    ) -> Option<u32> {
+    /// Begins a flow; `None` if there is no room.
+    pub(super) fn begin(&mut self, new: NewFlow<'_>, out: &mut Emitter<'_>) -> Option<u32> {
+        let NewFlow {
+            hash,
+            key,
+            swapped,
+            responds,
+            time,
+            tunnel,
+        } = new;
         if self.table.is_full() {
             self.evict(out);
         }
         // The hash is seeded, so that ids tell nothing of addresses; the input's number tells
         // apart flows with the same key.
-        let id = (hash ^ self.input.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 11;
-        let mut flow = Flow::new(key, swapped, self.input, id, time);
+        let created = out.moment();
+        let id = (hash ^ created.input.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 11;
+        let mut flow = Flow::new(key, swapped, created, id, time);
         if responds {
             flow.flip();
         }
+        flow.tunnel = tunnel.map(|tunnel| {
+            let tunnel = tunnel.clone();
+            Box::new(if responds { tunnel.turned() } else { tunnel })
+        });
         let due = flow.due(&self.config.timeouts);
         let stats = &mut self.stats.flow;
         match key.protocol() {
@@ -188,17 +276,30 @@ impl Engine {
     }
 
     /// Adds counts to a flow without a packet of it.
-    pub(super) fn count(&mut self, key: &FlowKey, owed: Owed, out: &mut Out<'_>) {
+    pub(super) fn count(
+        &mut self,
+        key: &FlowKey,
+        tunnel: Option<&Tunnel>,
+        owed: Owed,
+        out: &mut Emitter<'_>,
+    ) {
         if owed.packets == 0 {
             return;
         }
-        let (flow_key, swapped) = Key::of(key);
+        let (flow_key, swapped) = Key::of(key, tunnel.map_or(0, Tunnel::depth));
         let hash = self.table.hash(&flow_key);
         let slot = match self.table.find(hash, &flow_key) {
             Some(slot) => Some(slot),
             None => {
-                let responds = responds(key, None);
-                self.begin(hash, flow_key, swapped, responds, owed.first, out)
+                let new = NewFlow {
+                    hash,
+                    key: flow_key,
+                    swapped,
+                    responds: responds(key, None),
+                    time: owed.first,
+                    tunnel,
+                };
+                self.begin(new, out)
             }
         };
         let Some(flow) = slot.and_then(|slot| self.table.get_mut(slot)) else {
@@ -220,7 +321,7 @@ impl Engine {
         segment: &Segment,
         payload: Bytes,
         meta: &Meta,
-        out: &mut Out<'_>,
+        out: &mut Emitter<'_>,
     ) {
         let Some(flow) = self.table.get_mut(slot) else {
             return;
@@ -263,7 +364,9 @@ impl Engine {
             reset: segment.has(RST),
             skipped: meta.skipped,
         };
-        let reference = flow.as_ref(interface(&self.interfaces, flow.key.ifindex()), None);
+        let name = interface(&self.interfaces, flow.key.ifindex());
+        let (reference, session) = flow.split(name);
+        let mut emit = |event| out.send(event);
         let mut io = Io {
             flow: reference,
             time: meta.time,
@@ -272,19 +375,19 @@ impl Engine {
             limits: &self.config.limits,
             stats: &mut self.stats,
             observer: self.observer.as_deref_mut(),
-            out,
+            out: &mut emit,
         };
-        if matches!(flow.session, Session::New) {
-            flow.session = Session::Stream(Box::new(Stream::new(&mut io)));
+        if matches!(session, Session::New) {
+            *session = Session::Stream(Box::new(Stream::new(&mut io)));
         }
-        let Session::Stream(stream) = &mut flow.session else {
+        let Session::Stream(stream) = session else {
             return;
         };
         let outcome = stream.on_segment(part, &mut io);
         let losses = stream.take_losses();
         if let Some(outcome) = outcome {
             self.stats.stream.active -= 1;
-            flow.session = Session::Over(outcome);
+            *session = Session::Over(outcome);
         }
         for side in Side::BOTH {
             if losses[side as usize] {
@@ -293,51 +396,59 @@ impl Engine {
                     && flow.anomalies < self.config.limits.flow_anomalies
                 {
                     flow.anomalies += 1;
-                    let anomaly = Anomaly {
-                        app_proto: None,
-                        kind: AnomalyKind::Stream,
-                        event: "stream.reassembly_seq_gap",
-                        layer: None,
-                    };
-                    let mut event = reference.event(side, meta.time, Body::Anomaly { anomaly });
+                    let anomaly = anomaly(AnomalyKind::Stream, "stream.reassembly_seq_gap");
+                    let mut event = flow.as_ref(name).event(side, meta.time, anomaly);
                     event.pcap_cnt = meta.number;
-                    out(event);
+                    out.send(event);
                 }
             }
         }
     }
 
-    fn datagram(&mut self, slot: u32, side: Side, data: Bytes, meta: &Meta, out: &mut Out<'_>) {
+    fn datagram(&mut self, slot: u32, side: Side, data: Bytes, meta: &Meta, out: &mut Emitter<'_>) {
         let Some(flow) = self.table.get_mut(slot) else {
             return;
         };
         if matches!(flow.session, Session::Over(_)) {
             return;
         }
+        let (reference, session) = flow.split(interface(&self.interfaces, flow.key.ifindex()));
+        let mut emit = |event| out.send(event);
         let mut io = Io {
-            flow: flow.as_ref(interface(&self.interfaces, flow.key.ifindex()), None),
+            flow: reference,
             time: meta.time,
             number: meta.number,
             registry: &self.config.registry,
             limits: &self.config.limits,
             stats: &mut self.stats,
             observer: self.observer.as_deref_mut(),
-            out,
+            out: &mut emit,
         };
-        if matches!(flow.session, Session::New) {
-            flow.session = if io.registry.is_empty() {
+        if matches!(session, Session::New) {
+            *session = if io.registry.is_empty() {
                 Session::Over(Outcome::default())
             } else {
                 Session::Datagrams(Box::new(Datagrams::new(&io)))
             };
         }
-        let Session::Datagrams(datagrams) = &mut flow.session else {
+        let Session::Datagrams(datagrams) = session else {
             return;
         };
         if let Some(outcome) = datagrams.on_datagram(side, &data, &mut io) {
-            flow.session = Session::Over(outcome);
+            *session = Session::Over(outcome);
         }
     }
+}
+
+/// An anomaly below all applications.
+pub(super) const fn anomaly(kind: AnomalyKind, event: &'static str) -> Body {
+    let anomaly = Anomaly {
+        app_proto: None,
+        kind,
+        event,
+        layer: None,
+    };
+    Body::Anomaly { anomaly }
 }
 
 /// The name of a device.
@@ -364,7 +475,17 @@ impl crate::core::flow::Live {
 
     /// Whether a sample is its side's next packet, none left out between; notes it.
     fn follows(&mut self, side: Side, sample: Sample) -> bool {
+        let segments = u64::from(sample.segments.max(1));
         let expected = &mut self.expected[side as usize];
+        if let Some(counted_for) = sample.counted_for {
+            // The number is that of the flow around this one: if the next packet there was one of
+            // this flow, too, nothing was left out.
+            self.counted_by_samples = true;
+            let epoch = sample.epoch ^ counted_for;
+            let follows = sample.number != 0 && *expected == (epoch, sample.number);
+            *expected = (epoch, sample.number.saturating_add(segments));
+            return follows;
+        }
         let follows = sample.number != 0 && *expected == (sample.epoch, sample.number);
         if self.began == 0 {
             self.began = sample.epoch;
@@ -373,7 +494,6 @@ impl crate::core::flow::Live {
         if before.is_none() && sample.number != 0 && self.began == sample.epoch {
             *before = Some(sample.number - 1);
         }
-        let segments = u64::from(sample.segments.max(1));
         *expected = (sample.epoch, sample.number.saturating_add(segments));
         self.sampled = if sample.epoch > self.sampled {
             sample.epoch

@@ -7,7 +7,7 @@
 
 use sensor_ebpf::{abi::FlowKey, sampling::Verdict};
 
-use super::Engine;
+use super::Tracker;
 use crate::core::flow::Flow;
 use crate::core::proto::Side;
 use crate::core::session::Session;
@@ -19,9 +19,9 @@ pub struct Wish {
     pub verdict: Verdict,
 }
 
-impl Engine {
+impl Tracker {
     /// Takes the wishes that have come up since the last call, in their order.
-    pub fn take_wishes(&mut self) -> std::vec::Drain<'_, Wish> {
+    pub(super) fn take_wishes(&mut self) -> std::vec::Drain<'_, Wish> {
         self.wishes.drain(..)
     }
 
@@ -70,15 +70,17 @@ impl Engine {
 }
 
 impl Flow {
-    /// Notes a sample's part in the flow's transactions.
-    pub(super) fn note_progress(&mut self, side: Side) {
-        let transactions = self.session.outcome().transactions;
+    /// Notes a sample's part in the flow's transactions, and whether it had any.
+    pub(super) fn note_progress(&mut self, side: Side) -> bool {
+        let transactions = self.session.outcome().transactions + self.live.news;
         if transactions == self.live.transactions {
             let samples = &mut self.live.unproductive[side as usize];
             *samples = samples.saturating_add(1);
+            false
         } else {
             self.live.transactions = transactions;
             self.live.unproductive = [0; 2];
+            true
         }
     }
 
@@ -87,12 +89,15 @@ impl Flow {
         if self.is_closed() {
             return None;
         }
+        let samples = self.live.unproductive[side as usize];
+        let productive = samples < unproductive[side as usize];
+        if self.live.is_tunnel {
+            // Never enough: flows come and go within.
+            return productive.then_some(Verdict::More);
+        }
         match &self.session {
             Session::Over(_) => Some(Verdict::Enough),
-            Session::Stream(stream) => {
-                let samples = self.live.unproductive[side as usize];
-                (stream.goes_on() && samples < unproductive[side as usize]).then_some(Verdict::More)
-            }
+            Session::Stream(stream) => (stream.goes_on() && productive).then_some(Verdict::More),
             Session::New | Session::Datagrams(_) => None,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{flow::is_false, guard::Guard, text::Text};
+use super::{TunnelExtra, flow::is_false, guard::Guard, text::Text};
 
 /// Every field is optional; which are set depends on the event's type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -38,6 +38,13 @@ pub struct Extra {
     /// The flow's tail was not sampled: its application data is incomplete by intent.
     #[serde(skip_serializing_if = "is_false")]
     pub sampled: bool,
+    /// `samples`: packets and bytes are those of samples, since the kernel counts only the flow
+    /// around this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<&'static str>,
+    /// The tunnel that the flow is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelExtra>,
     /// Bytes of an HTTP request's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_length: Option<u64>,

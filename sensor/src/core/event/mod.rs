@@ -17,11 +17,14 @@ mod stats;
 mod text;
 mod time;
 mod tls;
+mod tunnel;
 
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use super::order::Order;
 
 pub use self::{
     address::{Address, Proto},
@@ -37,6 +40,7 @@ pub use self::{
     text::{Hex, Text},
     time::{CertTime, EveTime},
     tls::{Ja3, Tls},
+    tunnel::{Tunnel, TunnelExtra},
 };
 
 /// One EVE record: who talked when, and what about.
@@ -91,12 +95,21 @@ pub struct Event {
     /// Number of the transaction within its flow, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tx_id: Option<u64>,
+    /// How a packet within others was found: `gre tunnel`, `vxlan encapsulation`, ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pkt_src: Option<&'static str>,
+    /// The packet that the event's one was found within.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Box<Tunnel>>,
     /// `event_type` and the objects named after it.
     #[serde(flatten)]
     pub body: Body,
     /// What EVE has no field for.
     #[serde(rename = "sensor", skip_serializing_if = "Option::is_none")]
     pub extra: Option<Box<Extra>>,
+    /// Its place among all events of an engine; for those of others, nothing.
+    #[serde(skip)]
+    pub order: Order,
 }
 
 impl Event {
@@ -124,9 +137,20 @@ impl Event {
             app_proto_ts: None,
             app_proto_tc: None,
             tx_id: None,
+            pkt_src: None,
+            tunnel: None,
             body,
             extra: None,
+            order: Order::default(),
         }
+    }
+
+    /// Adds to the object `sensor`, keeping what it tells of a tunnel.
+    pub fn add_extra(&mut self, mut extra: Box<Extra>) {
+        if let Some(old) = self.extra.take() {
+            extra.tunnel = old.tunnel;
+        }
+        self.extra = Some(extra);
     }
 }
 

@@ -21,14 +21,15 @@ pub(crate) struct Key {
     ifindex: u32,
     flags: u16,
     protocol: u8,
-    _pad: u8,
+    /// Packets around those of the flow: who talks within a tunnel is not who talks outside.
+    depth: u8,
 }
 
 impl Key {
-    /// The key of the flow that a packet with this key belongs to, and whether the packet's
+    /// The key of the flow that a packet with this key, and `depth` others around it, belongs to, and whether the packet's
     /// source is the second end.
     #[inline]
-    pub(crate) fn of(key: &FlowKey) -> (Self, bool) {
+    pub(crate) fn of(key: &FlowKey, depth: u8) -> (Self, bool) {
         let mut ports = [key.src_port, key.dst_port];
         if matches!(key.protocol, 1 | 58)
             && let Some(peer) = icmp::peer(key.protocol, key.src_port)
@@ -48,7 +49,7 @@ impl Key {
             ifindex: key.ifindex,
             flags: key.flags,
             protocol: key.protocol,
-            _pad: 0,
+            depth,
         };
         (made, swapped)
     }

@@ -7,6 +7,7 @@ pub(crate) mod key;
 mod summary;
 pub(crate) mod table;
 pub(crate) mod tcp;
+pub(crate) mod tunnel;
 pub(crate) mod wheel;
 
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use sensor_ebpf::sampling::Verdict;
 use self::history::History;
 use self::key::Key;
 use self::tcp::Tcp;
+use self::tunnel::Tunnel;
 use super::event::FlowState;
 use super::limits::{FlowTimeouts, Timeouts};
+use super::order::Moment;
 use super::proto::{FlowRef, Side};
 use super::session::Session;
 use super::time::Timestamp;
@@ -41,8 +44,8 @@ pub(crate) struct Flow {
     pub(crate) key: Key,
     /// The first packet's source is the key's second end.
     pub(crate) swapped: bool,
-    /// Number of the input that began it; with [`Self::key`] it makes the flow's id.
-    pub(crate) created: u64,
+    /// When it began: no two flows of an engine at the same moment.
+    pub(crate) created: Moment,
     /// EVE's `flow_id`.
     pub(crate) id: u64,
     pub(crate) start: Timestamp,
@@ -57,6 +60,9 @@ pub(crate) struct Flow {
     pub(crate) heard: u8,
     /// Anomalies reported.
     pub(crate) anomalies: u8,
+    /// A wrong checksum was reported.
+    pub(crate) checksum_told: bool,
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     pub(crate) live: Live,
 }
 
@@ -76,6 +82,12 @@ pub(crate) struct Live {
     /// Device direction that each side was first seen in, plus 1: a packet that crosses one
     /// device twice (loopback, hairpin) counts once.
     pub(crate) direction: [u8; 2],
+    /// The kernel does not count the flow: its counts are of samples.
+    pub(crate) counted_by_samples: bool,
+    /// There are packets in its payload, of flows of their own; how often these brought
+    /// something new.
+    pub(crate) is_tunnel: bool,
+    pub(crate) news: u64,
     /// A SYN cookie of the guard opened the connection.
     pub(crate) by_cookie: bool,
     /// What the kernel's sampling was told of each side; `None` for nothing.
@@ -86,7 +98,7 @@ pub(crate) struct Live {
 }
 
 impl Flow {
-    pub(crate) fn new(key: Key, swapped: bool, created: u64, id: u64, time: Timestamp) -> Self {
+    pub(crate) fn new(key: Key, swapped: bool, created: Moment, id: u64, time: Timestamp) -> Self {
         Self {
             key,
             swapped,
@@ -101,6 +113,8 @@ impl Flow {
             session: Session::New,
             heard: 0,
             anomalies: 0,
+            checksum_told: false,
+            tunnel: None,
             live: Live::default(),
         }
     }
@@ -130,25 +144,33 @@ impl Flow {
         self.history.flipped();
     }
 
-    /// Addresses and ports by side.
-    pub(crate) fn ends(&self) -> [(std::net::IpAddr, u16); 2] {
-        let first = usize::from(self.swapped);
-        [self.key.end(first), self.key.end(1 - first)]
+    /// The flow as parsers and observers see it, and its session, which they may change.
+    pub(crate) fn split<'a>(
+        &'a mut self,
+        interface: Option<&'a Arc<str>>,
+    ) -> (FlowRef<'a>, &'a mut Session) {
+        let Self {
+            key,
+            swapped,
+            id,
+            tunnel,
+            session,
+            ..
+        } = self;
+        (
+            reference(key, *swapped, *id, tunnel.as_deref(), interface),
+            session,
+        )
     }
 
-    pub(crate) fn as_ref<'a>(
-        &self,
-        interface: Option<&'a Arc<str>>,
-        app_proto: Option<&'static str>,
-    ) -> FlowRef<'a> {
-        FlowRef {
-            id: self.id,
-            protocol: self.key.protocol(),
-            ends: self.ends(),
-            vlan: self.key.vlans(),
+    pub(crate) fn as_ref<'a>(&'a self, interface: Option<&'a Arc<str>>) -> FlowRef<'a> {
+        reference(
+            &self.key,
+            self.swapped,
+            self.id,
+            self.tunnel.as_deref(),
             interface,
-            app_proto,
-        }
+        )
     }
 
     /// EVE's `flow.state`.
@@ -193,5 +215,24 @@ impl Flow {
     #[inline]
     pub(crate) const fn due(&self, timeouts: &Timeouts) -> Timestamp {
         Timestamp(self.last.0.saturating_add(self.timeout(timeouts)))
+    }
+}
+
+fn reference<'a>(
+    key: &Key,
+    swapped: bool,
+    id: u64,
+    tunnel: Option<&'a Tunnel>,
+    interface: Option<&'a Arc<str>>,
+) -> FlowRef<'a> {
+    let first = usize::from(swapped);
+    FlowRef {
+        id,
+        protocol: key.protocol(),
+        ends: [key.end(first), key.end(1 - first)],
+        vlan: key.vlans(),
+        interface,
+        tunnel,
+        app_proto: None,
     }
 }

@@ -36,7 +36,8 @@ impl Flow {
             payload_toserver: is_tcp.then(|| self.tcp.senders[0].size().into()),
             payload_toclient: is_tcp.then(|| self.tcp.senders[1].size().into()),
             dissected_packets: (self.dissected < packets).then_some(self.dissected),
-            sampled: self.live.sampled != 0,
+            sampled: self.live.sampled != 0 || self.live.counted_by_samples,
+            counted: self.live.counted_by_samples.then_some("samples"),
             handshake: self.live.by_cookie.then_some("cookie"),
             ..Extra::default()
         };

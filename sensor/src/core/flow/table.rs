@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 
 use super::Flow;
 use super::key::Key;
+use crate::core::order::Moment;
 
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -109,7 +110,7 @@ impl Table {
 
     /// Slots of all live flows, in the order in which the flows began.
     pub(crate) fn by_age(&self) -> Vec<u32> {
-        let mut slots: Vec<(u64, u32)> = self
+        let mut slots: Vec<(Moment, u32)> = self
             .flows
             .iter()
             .enumerate()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Side;
 use crate::core::event::{Anomaly, AnomalyKind, Body, Event, Extra, Layer, Proto, Vlans};
-use crate::core::flow::{community_id, icmp};
+use crate::core::flow::{community_id, icmp, tunnel::Tunnel};
 use crate::core::time::Timestamp;
 
 const ICMP: u8 = 1;
@@ -25,6 +25,8 @@ pub struct FlowRef<'a> {
     pub vlan: Vlans,
     /// Name of the device that the flow was first seen on, if it is known.
     pub interface: Option<&'a Arc<str>>,
+    /// The packets around those of the flow.
+    pub(crate) tunnel: Option<&'a Tunnel>,
     /// Name of the application protocol, once it is recognised.
     pub app_proto: Option<&'static str>,
 }
@@ -41,6 +43,20 @@ pub trait Observer: Send {
 }
 
 impl FlowRef<'_> {
+    /// A flow of which no more is known than who talks with whom, the originator first.
+    #[must_use]
+    pub fn new(id: u64, protocol: u8, ends: [(IpAddr, u16); 2]) -> Self {
+        Self {
+            id,
+            protocol,
+            ends,
+            vlan: Vlans::default(),
+            interface: None,
+            tunnel: None,
+            app_proto: None,
+        }
+    }
+
     /// An event about this flow, sent by `side`, with all header fields that flows know.
     #[must_use]
     pub fn event(&self, side: Side, time: Timestamp, body: Body) -> Event {
@@ -69,6 +85,14 @@ impl FlowRef<'_> {
         }
         event.community_id = Some(community_id::of(self.protocol, self.ends));
         event.app_proto = self.app_proto;
+        if let Some(tunnel) = self.tunnel {
+            event.pkt_src = Some(tunnel.source());
+            event.tunnel = Some(Box::new(tunnel.event(side)));
+            event.extra = Some(Box::new(Extra {
+                tunnel: Some(tunnel.extra()),
+                ..Extra::default()
+            }));
+        }
         event
     }
 }
@@ -135,7 +159,9 @@ impl<'a> Context<'a> {
         let mut event = self.flow.event(side, self.time, body);
         event.pcap_cnt = self.number;
         event.tx_id = tx_id;
-        event.extra = extra;
+        if let Some(extra) = extra {
+            event.add_extra(extra);
+        }
         (self.out)(event);
     }
 

@@ -10,6 +10,8 @@
 mod context;
 mod cursor;
 pub mod dns;
+#[cfg(test)]
+mod drive;
 pub mod http;
 mod registry;
 pub mod tls;

@@ -297,7 +297,7 @@ impl Live {
     }
 
     fn publish(&mut self) {
-        self.snapshot.engine = *self.engine.stats();
+        self.snapshot.engine = self.engine.stats();
         self.snapshot.dissected = self.taker.dissected;
         self.snapshot.samples = *self.source.stats();
         self.snapshot.clock_steps = self.clock.steps();

@@ -76,7 +76,7 @@ impl Options {
         for word in words {
             match word {
                 "stream.midstream=true" => options.midstream = true,
-                // Checksums are never verified; threads make no difference.
+                // Wrong checksums change nothing by default; threads make no difference.
                 "-k"
                 | "none"
                 | "--set"

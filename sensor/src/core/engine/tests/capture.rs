@@ -214,7 +214,7 @@ fn padding_is_no_payload() {
 }
 
 /// A UDP datagram in IPv4 fragments of at most `size` bytes.
-fn fragments(payload: &[u8], size: usize) -> Vec<Bytes> {
+pub(super) fn fragments(payload: &[u8], size: usize) -> Vec<Bytes> {
     let whole = udp(true, payload);
     let (mut header, rest) = etherparse::Ipv4Header::from_slice(&whole[14..]).unwrap();
     header.identification = 77;
@@ -303,20 +303,4 @@ fn request_and_reply_of_icmp_are_one_flow() {
     };
     assert_eq!((flow.pkts_toserver, flow.pkts_toclient), (1, 1));
     assert_eq!((event.icmp_type, event.icmp_code), (Some(8), Some(0)));
-}
-
-#[test]
-fn tunnels_are_followed_in_captures() {
-    let inner = udp(true, b"!inside")[14..].to_vec();
-    let mut frame = Vec::new();
-    PacketBuilder::ethernet2([2; 6], [4; 6])
-        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-        .write(&mut frame, etherparse::ip_number::IPV4, &inner)
-        .unwrap();
-    let mut run = Run::with(Echo::default());
-    run.captured(0, frame.into());
-    assert_eq!(run.shown(), [">!inside"]);
-    run.finish();
-    assert_eq!(run.flows().len(), 2);
-    assert_eq!(run.engine.stats().decoder.tunnelled, 1);
 }

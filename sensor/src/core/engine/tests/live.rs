@@ -6,7 +6,7 @@ use super::*;
 use crate::core::event::{FlowReason, FlowState};
 use crate::core::kernel::KernelFlow;
 
-fn sampled(seconds: u64, epoch: u64, number: u64, egress: bool, data: Bytes) -> Frame {
+pub(super) fn sampled(seconds: u64, epoch: u64, number: u64, egress: bool, data: Bytes) -> Frame {
     let direction = if egress {
         Direction::Egress
     } else {
@@ -32,7 +32,7 @@ fn key(frame: &Frame) -> FlowKey {
 }
 
 /// What the kernel counted of the flow of a frame in a generation.
-fn counted(frame: &Frame, packets: u64, seconds: (u64, u64)) -> KernelFlow {
+pub(super) fn counted(frame: &Frame, packets: u64, seconds: (u64, u64)) -> KernelFlow {
     KernelFlow {
         key: key(frame),
         packets,
@@ -48,7 +48,7 @@ fn counted(frame: &Frame, packets: u64, seconds: (u64, u64)) -> KernelFlow {
     }
 }
 
-fn drained(epoch: u64, seconds: u64, flows: Vec<KernelFlow>) -> Drain {
+pub(super) fn drained(epoch: u64, seconds: u64, flows: Vec<KernelFlow>) -> Drain {
     Drain {
         epoch,
         closed: Timestamp(START + seconds * SECOND),

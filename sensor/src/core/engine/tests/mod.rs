@@ -2,8 +2,12 @@
 
 mod arbitrary;
 mod capture;
+mod checksums;
+mod fragments;
 mod live;
+mod shards;
 mod streams;
+mod tunnels;
 
 use bytes::Bytes;
 use etherparse::PacketBuilder;

@@ -1,50 +1,13 @@
-use std::net::{IpAddr, Ipv4Addr};
-
-use bytes::Bytes;
-
 use super::*;
 use crate::core::{
     event::{self, Event},
-    proto::{Context, FlowRef, Progress, Side},
-    time::Timestamp,
+    proto::{Side, drive},
 };
 
 /// Feeds pieces to one parser and gives its events; `end` ends both sides.
 fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
     let mut parser = Http.parser(Transport::Stream);
-    let mut events = Vec::new();
-    let mut out = |event| events.push(event);
-    let end_of = |port| (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port);
-    let flow = FlowRef {
-        id: 1,
-        protocol: 6,
-        ends: [end_of(40000), end_of(80)],
-        vlan: event::Vlans::default(),
-        interface: None,
-        app_proto: Some("http"),
-    };
-    let mut ctx = Context::new(flow, Timestamp(0), None, &mut out, None);
-    let mut waiting = [Vec::new(), Vec::new()];
-    'pieces: for (side, piece) in pieces {
-        let buffer: &mut Vec<u8> = &mut waiting[*side as usize];
-        buffer.extend_from_slice(piece);
-        match parser.on_data(*side, &Bytes::copy_from_slice(buffer), &mut ctx) {
-            Progress::Consumed(bytes)
-            | Progress::Need {
-                consumed: bytes, ..
-            } => {
-                buffer.drain(..bytes);
-            }
-            _ => break 'pieces,
-        }
-    }
-    if end {
-        for side in Side::BOTH {
-            let rest = Bytes::from(std::mem::take(&mut waiting[side as usize]));
-            parser.on_end(side, &rest, &mut ctx);
-        }
-    }
-    events
+    drive::stream(&mut *parser, "http", 80, pieces, end)
 }
 
 fn transactions(events: &[Event]) -> Vec<&event::Http> {

@@ -1,10 +1,7 @@
-use std::net::{IpAddr, Ipv4Addr};
-
 use super::*;
 use crate::core::{
     event::{self, Event},
-    proto::FlowRef,
-    time::Timestamp,
+    proto::drive,
 };
 
 use Side::{Originator as C, Responder as S};
@@ -12,38 +9,7 @@ use Side::{Originator as C, Responder as S};
 /// Feeds pieces to one parser and gives its events.
 fn run(pieces: &[(Side, &[u8])], end: bool) -> Vec<Event> {
     let mut parser = Tls.parser(Transport::Stream);
-    let mut events = Vec::new();
-    let mut out = |event| events.push(event);
-    let end_of = |port| (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port);
-    let flow = FlowRef {
-        id: 1,
-        protocol: 6,
-        ends: [end_of(40000), end_of(443)],
-        vlan: event::Vlans::default(),
-        interface: None,
-        app_proto: Some("tls"),
-    };
-    let mut ctx = Context::new(flow, Timestamp(0), None, &mut out, None);
-    let mut waiting = [Vec::new(), Vec::new()];
-    for (side, piece) in pieces {
-        let buffer: &mut Vec<u8> = &mut waiting[*side as usize];
-        buffer.extend_from_slice(piece);
-        match parser.on_data(*side, &Bytes::copy_from_slice(buffer), &mut ctx) {
-            Progress::Consumed(bytes)
-            | Progress::Need {
-                consumed: bytes, ..
-            } => {
-                buffer.drain(..bytes);
-            }
-            _ => return events,
-        }
-    }
-    if end {
-        for side in Side::BOTH {
-            parser.on_end(side, &Bytes::new(), &mut ctx);
-        }
-    }
-    events
+    drive::stream(&mut *parser, "tls", 443, pieces, end)
 }
 
 fn tls(events: &[Event]) -> &event::Tls {

@@ -1,0 +1,54 @@
+//! IPv6's extension headers (RFC 8200 section 4), for what their places tell.
+
+use super::{Packet, read};
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+const V6_HEADER: usize = 40;
+
+/// Kind and offset of each extension header of an IPv6 packet, up to its transport header.
+fn headers<'a>(packet: &Packet, data: &'a [u8]) -> impl Iterator<Item = (u8, usize)> + use<'a> {
+    let (start, end) = (packet.headers.ip, packet.headers.transport);
+    let mut at = start + V6_HEADER;
+    let mut kind = data.get(start + 6).copied();
+    std::iter::from_fn(move || {
+        let found = (kind?, at);
+        let len = match found.0 {
+            FRAGMENT => 8,
+            // RFC 4302 section 2.2 counts in words of 4 bytes.
+            AUTHENTICATION => (usize::from(*data.get(at + 1)?) + 2) * 4,
+            HOP_BY_HOP | ROUTING | DESTINATION => (usize::from(*data.get(at + 1)?) + 1) * 8,
+            _ => return None,
+        };
+        if at >= end {
+            return None;
+        }
+        kind = data.get(at).copied();
+        at += len;
+        Some(found)
+    })
+}
+
+/// Where what was fragmented begins: in IPv6 right behind the fragment header, whatever other
+/// headers follow there.
+pub(crate) fn fragmentable(packet: &Packet, data: &[u8]) -> usize {
+    if packet.is_v6() {
+        headers(packet, data)
+            .find(|(kind, _)| *kind == FRAGMENT)
+            .map_or(packet.headers.transport, |(_, at)| at + 8)
+    } else {
+        packet.headers.transport
+    }
+}
+
+/// Whether the destination address is only that of the next stop.
+pub(super) fn is_source_routed(packet: &Packet, data: &[u8]) -> bool {
+    headers(packet, data).any(|(kind, at)| {
+        kind == ROUTING
+            && read::<4>(data, at).is_none_or(|[_, _, _, segments_left]| *segments_left > 0)
+    })
+}

@@ -1,0 +1,423 @@
+//! From frames to the packets in them: fragments are put together, tunnels followed, checksums
+//! verified. Nothing here knows of flows, so that what is found can be shared out by flow.
+
+use bytes::Bytes;
+use sensor_ebpf::abi::{Direction, FlowKey};
+use sensor_ebpf::parse;
+
+use crate::core::decode::{self, Checksum, Packet, Stop};
+use crate::core::defrag::{Defrag, Fragment, Orphan, Owed};
+use crate::core::flow::tunnel::Tunnel;
+use crate::core::frame::{Frame, Origin};
+use crate::core::limits::Limits;
+use crate::core::stats::{DecoderStats, DefragStats};
+use crate::core::time::Timestamp;
+
+/// What a frame is made of.
+pub(super) enum Found<'a> {
+    /// A frame without a packet that breaks the rules: the event's name.
+    Anomaly(Meta, &'static str),
+    Packet(Part<'a>),
+    /// Packets and bytes of a flow, without a packet.
+    Count {
+        key: FlowKey,
+        tunnel: Option<&'a Tunnel>,
+        owed: Owed,
+    },
+}
+
+/// A packet of a flow.
+pub(super) struct Part<'a> {
+    pub(super) packet: &'a Packet,
+    /// What the packet's offsets count into.
+    pub(super) data: &'a Bytes,
+    pub(super) meta: Meta,
+    pub(super) tunnel: Option<&'a Tunnel>,
+    /// Another packet was found within.
+    pub(super) is_tunnel: bool,
+    /// A tunnel's header, or what is behind it, breaks the rules: the event's name.
+    pub(super) flaw: Option<&'static str>,
+    /// A checksum is wrong: the event's name.
+    pub(super) wrong_checksum: Option<&'static str>,
+}
+
+/// What is known of a packet besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    pub(super) time: Timestamp,
+    /// The capture's packet number.
+    pub(super) number: Option<u64>,
+    pub(super) wire_len: u32,
+    pub(super) sample: Option<Sample>,
+    /// Samples between this and the last one of its side were left out.
+    pub(super) skipped: bool,
+    /// Packets and bytes to add to the flow.
+    pub(super) counts: (u64, u64),
+}
+
+/// A sample's place in its flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) epoch: u64,
+    pub(super) number: u64,
+    pub(super) segments: u16,
+    pub(super) direction: Direction,
+    /// Which flow the kernel counted it for; `None` if that is the packet's own.
+    pub(super) counted_for: Option<u64>,
+}
+
+impl Meta {
+    pub(super) fn of(frame: &Frame) -> Self {
+        let (number, sample, packets) = match frame.origin {
+            Origin::Capture { number } => (Some(number), None, 1),
+            Origin::Sample {
+                epoch,
+                number,
+                segments,
+                direction,
+                ..
+            } => (
+                None,
+                Some(Sample {
+                    epoch,
+                    number,
+                    segments,
+                    direction,
+                    counted_for: None,
+                }),
+                0,
+            ),
+        };
+        Self {
+            time: frame.time,
+            number,
+            wire_len: frame.wire_len,
+            sample,
+            skipped: false,
+            counts: (packets, packets * u64::from(frame.wire_len)),
+        }
+    }
+
+    /// Counts the packet here, of which the kernel knows no more than that it is one of `key`.
+    fn count_here(&mut self, key: Option<&FlowKey>) {
+        self.counts = (1, u64::from(self.wire_len));
+        if let Some(sample) = &mut self.sample {
+            sample.counted_for = Some(key.map_or(0, fingerprint));
+        }
+    }
+
+    /// Whether the counts of the packet come from elsewhere.
+    fn is_counted_by_kernel(&self) -> bool {
+        self.sample
+            .is_some_and(|sample| sample.counted_for.is_none())
+    }
+}
+
+/// A number by which keys are told apart.
+fn fingerprint(key: &FlowKey) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        (hash ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    };
+    key.words().into_iter().fold(0, mix)
+}
+
+/// A packet, and what is around it.
+struct Layer {
+    packet: Packet,
+    data: Bytes,
+    meta: Meta,
+    tunnel: Option<Tunnel>,
+}
+
+#[derive(Debug)]
+pub(super) struct Front {
+    defrag: Defrag,
+    limits: Limits,
+    pub(super) decoder: DecoderStats,
+    pub(super) fragments: DefragStats,
+}
+
+impl Front {
+    pub(super) fn new(seed: u64, limits: Limits) -> Self {
+        Self {
+            defrag: Defrag::new(seed),
+            limits,
+            decoder: DecoderStats::default(),
+            fragments: DefragStats::default(),
+        }
+    }
+
+    /// Finds what a frame is made of, from the outside in.
+    #[inline]
+    pub(super) fn frame(&mut self, frame: &Frame, found: &mut impl FnMut(Found<'_>)) {
+        let stats = &mut self.decoder;
+        stats.packets += 1;
+        stats.bytes += u64::from(frame.wire_len);
+        stats.cut += u64::from(is_cut(frame));
+        let mut meta = Meta::of(frame);
+        match decode::packet(frame) {
+            Ok(packet) => {
+                if meta.sample.is_some() && !packet.in_kernel {
+                    meta.count_here(None);
+                }
+                note_packet(stats, &packet);
+                if packet.headers.fragment.is_none() && !decode::may_be_tunnel(&packet) {
+                    let wrong_checksum = self.verify(&packet, &frame.data, &meta);
+                    return found(Found::Packet(Part {
+                        packet: &packet,
+                        data: &frame.data,
+                        meta,
+                        tunnel: None,
+                        is_tunnel: false,
+                        flaw: None,
+                        wrong_checksum,
+                    }));
+                }
+                let layer = Layer {
+                    packet,
+                    data: frame.data.clone(),
+                    meta,
+                    tunnel: None,
+                };
+                self.layers(layer, frame, found);
+            }
+            Err(stop) => {
+                if stop == Stop::NonIp {
+                    stats.non_ip += 1;
+                } else {
+                    stats.invalid += 1;
+                }
+                if let Some(name) = decode::anomaly(frame, stop) {
+                    found(Found::Anomaly(meta, name));
+                }
+            }
+        }
+    }
+
+    /// Goes through a packet that is a fragment, or has others in it.
+    fn layers(&mut self, mut layer: Layer, frame: &Frame, found: &mut impl FnMut(Found<'_>)) {
+        let origin = decode::origin(&frame.origin);
+        loop {
+            let wrong_checksum = if layer.packet.headers.fragment.is_none() {
+                self.verify(&layer.packet, &layer.data, &layer.meta)
+            } else {
+                match self.reassemble(layer, origin, found) {
+                    Some(whole) => layer = whole,
+                    None => return,
+                }
+                // The header is not the sender's any more.
+                let sum = decode::transport_checksum(&layer.packet, &layer.data);
+                self.judge(sum, layer.packet.key.protocol)
+            };
+            let (inner, flaw) = self.inner(&layer, origin, is_cut(frame));
+            found(Found::Packet(Part {
+                packet: &layer.packet,
+                data: &layer.data,
+                meta: layer.meta,
+                tunnel: layer.tunnel.as_ref(),
+                is_tunnel: inner.is_some(),
+                flaw,
+                wrong_checksum,
+            }));
+            match inner {
+                Some(inner) => layer = inner,
+                None => return,
+            }
+        }
+    }
+
+    /// The packet in a tunnel's one, and what is wrong if there is none.
+    fn inner(
+        &mut self,
+        outer: &Layer,
+        origin: parse::Origin,
+        cut: bool,
+    ) -> (Option<Layer>, Option<&'static str>) {
+        let stats = &mut self.decoder;
+        let inner = match decode::inner(&outer.packet, &outer.data, origin) {
+            Ok(None) => return (None, None),
+            Ok(Some(inner)) => inner,
+            Err(Stop::NonIp) => {
+                stats.tunnelled_non_ip += 1;
+                return (None, None);
+            }
+            // Nobody is to blame where the capture left bytes out.
+            Err(Stop::Short(_)) if cut => return (None, None),
+            Err(Stop::Short(name) | Stop::Wrong(name)) => {
+                stats.malformed_tunnels += 1;
+                return (None, Some(name));
+            }
+            Err(Stop::Unparsed(_)) => {
+                stats.malformed_tunnels += 1;
+                return (None, None);
+            }
+        };
+        let depth = outer.tunnel.as_ref().map_or(0, Tunnel::depth);
+        if depth >= self.limits.tunnel_depth {
+            stats.malformed_tunnels += 1;
+            return (None, Some("decoder.too_many_layers"));
+        }
+        stats.tunnelled[inner.kind as usize] += 1;
+        note_packet(stats, &inner.packet);
+        let wire_end = outer.packet.headers.end.min(outer.meta.wire_len as usize);
+        let captured = outer.packet.headers.end.min(outer.data.len());
+        let mut meta = outer.meta;
+        meta.wire_len = u32::try_from(wire_end.saturating_sub(inner.at)).unwrap_or(u32::MAX);
+        meta.count_here(Some(&outer.packet.key));
+        let tunnel = Tunnel::new(
+            inner.kind,
+            inner.id,
+            &outer.packet.key,
+            outer.tunnel.as_ref(),
+        );
+        let layer = Layer {
+            packet: inner.packet,
+            data: outer.data.slice(inner.at.min(captured)..captured),
+            meta,
+            tunnel: Some(tunnel),
+        };
+        (Some(layer), None)
+    }
+
+    /// Takes a fragment; gives the datagram that is whole now.
+    fn reassemble(
+        &mut self,
+        layer: Layer,
+        origin: parse::Origin,
+        found: &mut impl FnMut(Found<'_>),
+    ) -> Option<Layer> {
+        let Layer {
+            packet,
+            data,
+            mut meta,
+            tunnel,
+        } = layer;
+        if packet.is_v6() {
+            self.fragments.fragments_ipv6 += 1;
+        } else {
+            self.fragments.fragments_ipv4 += 1;
+        }
+        let fragment = Fragment {
+            packet: &packet,
+            data: &data,
+            time: meta.time,
+            wire_len: (!meta.is_counted_by_kernel()).then_some(meta.wire_len),
+            tunnel: tunnel.as_ref(),
+        };
+        let mut orphans = Vec::new();
+        let outcome = self
+            .defrag
+            .insert(fragment, &self.limits, &mut self.fragments, &mut orphans);
+        tell_orphans(&orphans, found);
+        if let Some((key, owed)) = outcome.counts {
+            found(Found::Count {
+                key,
+                tunnel: tunnel.as_ref(),
+                owed,
+            });
+        }
+        let data = outcome.datagram?;
+        let Ok(packet) = decode::reassembled(&data, &packet, origin) else {
+            self.fragments.malformed += 1;
+            return None;
+        };
+        meta.wire_len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        meta.counts = (0, 0);
+        Some(Layer {
+            packet,
+            data,
+            meta,
+            tunnel,
+        })
+    }
+
+    /// Gives up fragments that have waited since before `before`.
+    pub(super) fn expire(&mut self, before: Timestamp, found: &mut impl FnMut(Found<'_>)) {
+        if self.defrag.is_empty() {
+            return;
+        }
+        let mut orphans = Vec::new();
+        self.defrag
+            .expire(before, &mut self.fragments, &mut orphans);
+        tell_orphans(&orphans, found);
+    }
+
+    /// Verifies the checksums of a packet that is no fragment.
+    #[inline]
+    fn verify(&mut self, packet: &Packet, data: &[u8], meta: &Meta) -> Option<&'static str> {
+        // What a device is still to send, or has merged, has no checksum of its own yet.
+        if meta
+            .sample
+            .is_some_and(|sample| sample.direction == Direction::Egress || sample.segments > 1)
+        {
+            return None;
+        }
+        let header = match decode::network_checksum(packet, data) {
+            Checksum::Wrong => self.judge(Checksum::Wrong, 4),
+            _ => None,
+        };
+        let transport = decode::transport_checksum(packet, data);
+        self.judge(transport, packet.key.protocol).or(header)
+    }
+
+    /// Counts what a checksum tells, and names what is wrong.
+    #[inline]
+    fn judge(&mut self, checksum: Checksum, protocol: u8) -> Option<&'static str> {
+        let stats = &mut self.decoder.checksums;
+        match checksum {
+            Checksum::Right | Checksum::Unknown => return None,
+            Checksum::Offloaded => {
+                stats.offloaded += 1;
+                return None;
+            }
+            Checksum::Wrong => {}
+        }
+        let (counter, name) = match protocol {
+            4 => (&mut stats.ipv4, "decoder.ipv4.invalid_checksum"),
+            6 => (&mut stats.tcp, "decoder.tcp.invalid_checksum"),
+            17 => (&mut stats.udp, "decoder.udp.invalid_checksum"),
+            1 => (&mut stats.icmpv4, "decoder.icmpv4.invalid_checksum"),
+            _ => (&mut stats.icmpv6, "decoder.icmpv6.invalid_checksum"),
+        };
+        *counter += 1;
+        Some(name)
+    }
+}
+
+/// Counts fragments whose datagram never told its ports, as the kernel does: for a flow without
+/// ports.
+fn tell_orphans(orphans: &[Orphan], found: &mut impl FnMut(Found<'_>)) {
+    for orphan in orphans {
+        found(Found::Count {
+            key: orphan.key,
+            tunnel: orphan.tunnel.as_deref(),
+            owed: orphan.owed,
+        });
+    }
+}
+
+const fn is_cut(frame: &Frame) -> bool {
+    frame.data.len() < frame.wire_len as usize
+}
+
+fn note_packet(stats: &mut DecoderStats, packet: &Packet) {
+    use sensor_ebpf::abi::key_flags::{QINQ, VLAN};
+    let flags = packet.key.flags;
+    if packet.is_v6() {
+        stats.ipv6 += 1;
+    } else {
+        stats.ipv4 += 1;
+    }
+    stats.vlan += u64::from(flags & VLAN != 0);
+    stats.vlan_qinq += u64::from(flags & QINQ != 0);
+    match packet.key.protocol {
+        6 => stats.tcp += 1,
+        17 => stats.udp += 1,
+        1 => stats.icmpv4 += 1,
+        58 => stats.icmpv6 += 1,
+        132 => stats.sctp += 1,
+        _ => stats.other_ip += 1,
+    }
+}

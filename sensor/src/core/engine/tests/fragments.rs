@@ -1,0 +1,79 @@
+//! IPv6 datagrams in fragments, with headers before and behind the fragment header.
+
+use super::*;
+
+const FROM: [u8; 16] = [0x20; 16];
+const TO: [u8; 16] = [0x30; 16];
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+const UDP: u8 = 17;
+
+/// Options that say nothing, before a header of this kind.
+const fn options(next: u8) -> [u8; 8] {
+    [next, 0, 1, 4, 0, 0, 0, 0]
+}
+
+/// The datagram behind destination options, in fragments of so many bytes.
+fn fragments(payload: &[u8], size: usize, options_before: bool) -> Vec<Bytes> {
+    let mut whole = Vec::new();
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv6(FROM, TO, 64)
+        .udp(CLIENT_PORT, 53)
+        .write(&mut whole, payload)
+        .unwrap();
+    let (ethernet, rest) = whole.split_at(14);
+    let (ip, datagram) = rest.split_at(40);
+    let fragmented = [&options(UDP)[..], datagram].concat();
+    let pieces = fragmented.chunks(size).enumerate();
+    let frame = |(index, piece): (usize, &[u8])| {
+        let more = (index + 1) * size < fragmented.len();
+        let place = (index * size) as u16 | u16::from(more);
+        let [high, low] = place.to_be_bytes();
+        let header = [DESTINATION, 0, high, low, 0, 1, 2, 3];
+        let before = if options_before {
+            options(FRAGMENT).to_vec()
+        } else {
+            vec![]
+        };
+        let mut ip = ip.to_vec();
+        let len = (before.len() + header.len() + piece.len()) as u16;
+        ip[4..6].copy_from_slice(&len.to_be_bytes());
+        ip[6] = if options_before {
+            DESTINATION
+        } else {
+            FRAGMENT
+        };
+        Bytes::from([ethernet, &ip, &before, &header, piece].concat())
+    };
+    pieces.map(frame).collect()
+}
+
+#[test]
+fn headers_behind_the_fragment_header_are_part_of_what_is_fragmented() {
+    for options_before in [false, true] {
+        let pieces = fragments(b"!a datagram of some length", 24, options_before);
+        assert_eq!(pieces.len(), 2);
+        for order in [[0, 1], [1, 0]] {
+            let mut run = Run::with(Echo::default());
+            for index in order {
+                run.captured(index as u64, pieces[index].clone());
+            }
+            assert_eq!(run.shown(), [">!a datagram of some length"]);
+            assert_eq!(run.engine.stats().decoder.checksums.udp, 0);
+            run.finish();
+            let [(event, flow, _)] = run.flows()[..] else {
+                panic!("one flow")
+            };
+            assert_eq!(
+                (event.src_port, event.dest_port),
+                (Some(CLIENT_PORT), Some(53))
+            );
+            assert_eq!(flow.pkts_toserver, 2);
+            let stats = run.engine.stats().defrag;
+            assert_eq!(
+                (stats.reassembled, stats.malformed, stats.held_bytes),
+                (1, 0, 0)
+            );
+        }
+    }
+}
