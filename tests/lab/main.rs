@@ -3,6 +3,7 @@
 
 mod bench;
 mod flood_bench;
+mod lists_bench;
 mod program;
 mod show;
 mod view;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Measure what a SYN flood costs, and clients meanwhile; figures as JSON on stdout.
     Flood(flood_bench::Options),
+    /// Measure how long a feed takes until it is in force; figures as JSON on stdout.
+    Lists(lists_bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Show { seconds } => show::run(&cli.sensor, seconds),
         Command::Flood(options) => flood_bench::run(&options),
+        Command::Lists(options) => lists_bench::run(&cli.sensor, &options),
         Command::Bench { seconds, rounds } => bench::run(&cli.sensor, seconds, rounds),
     };
     match done {

@@ -5,7 +5,7 @@ use std::io;
 use sensor_ebpf::abi::{FlowEntry, FlowKey, FlowSlot, SLOTS_PER_WORD, SlotTag, TableSize};
 
 use super::sys::{
-    map::{Cursor, HashTable},
+    map::{Cursor, Table},
     mapped::{MappedArray, Window},
 };
 
@@ -23,7 +23,7 @@ pub(super) struct FlowTables {
     /// A bit for each slot, in the same order.
     used: Window<u64>,
     /// Tables for flows that met a full set.
-    spill: [HashTable<FlowKey, FlowEntry>; 2],
+    spill: [Table<FlowKey, FlowEntry>; 2],
     /// Flows that the table was made for.
     capacity: u32,
     /// Memory for batches of the spill table.
@@ -38,7 +38,7 @@ impl FlowTables {
     pub(super) fn new(
         slots: MappedArray<FlowSlot>,
         used: &MappedArray<u64>,
-        spill: [HashTable<FlowKey, FlowEntry>; 2],
+        spill: [Table<FlowKey, FlowEntry>; 2],
         capacity: u32,
     ) -> io::Result<Self> {
         if slots.len() != used.len() * SLOTS_PER_WORD {
@@ -145,7 +145,7 @@ impl FlowTables {
         for word in self.words(epoch) {
             self.used.set(word, 0);
         }
-        self.spill[(epoch & 1) as usize].delete(&self.spilled)?;
+        self.spill[(epoch & 1) as usize].delete_all(&self.spilled)?;
         self.spilled.clear();
         Ok(())
     }

@@ -21,7 +21,6 @@ mod generation;
 mod guard;
 mod inspect;
 mod law;
-mod list_records;
 mod lists;
 mod load;
 mod netlink;

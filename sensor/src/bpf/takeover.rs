@@ -26,22 +26,21 @@ pub struct Takeover {
     pub replaced: bool,
 }
 
-/// What there is to be taken over.
+/// What there is to be taken over: a state that is gone on with, and those that are replaced.
 pub(super) fn found(loaded: &Loaded) -> Option<Takeover> {
-    let found = loaded.pins.as_ref()?.found;
-    let heads = found
+    let own = loaded.pins.as_ref()?.found;
+    let own = own.map(|head| (head.heartbeat_ns, head.untold_packets));
+    let previous = loaded.previous.iter();
+    let previous = previous.map(|one| (one.heartbeat_ns(), one.untold_packets()));
+    let (heartbeat_ns, untold_packets) = own
         .into_iter()
-        .map(|head| (head.heartbeat_ns, head.untold_packets))
-        .chain(loaded.previous.iter().map(|previous| {
-            let untold = previous.untold_packets();
-            (previous.heartbeat_ns(), untold)
-        }));
-    let (heartbeat_ns, untold_packets) = heads.max()?;
+        .chain(previous)
+        .reduce(|one, other| (one.0.max(other.0), one.1 + other.1))?;
     Some(Takeover {
         unattended: Duration::from_nanos(monotonic_ns().saturating_sub(heartbeat_ns)),
         untold_packets,
         lost_packets: 0,
-        replaced: found.is_none(),
+        replaced: !loaded.previous.is_empty(),
     })
 }
 
@@ -108,6 +107,11 @@ pub(super) fn settle(loaded: &mut Loaded, attached: &[(SlotId, u32)]) -> Result<
         }
     }
     pins.keep = true;
+    // This process tells of them.
+    pins.head().untold_packets = 0;
+    for previous in &mut loaded.previous {
+        previous.told()?;
+    }
     if loaded
         .previous
         .iter()

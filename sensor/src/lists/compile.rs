@@ -5,10 +5,7 @@ use sensor_ebpf::{
     lists::index,
 };
 
-use super::{
-    Bitmap, List, Prefix, Target,
-    model::{Entry, Key},
-};
+use super::{Bitmap, Entry, Key, List, Prefix, Target};
 
 /// What the kernel's maps hold, each part sorted by its key.
 ///
@@ -78,6 +75,13 @@ impl Compiled {
         ) {
             self.prefixes.insert(at, (Prefix::V4, ListEntry::default()));
         }
+    }
+
+    /// Brings parts that were read from the kernel into their order.
+    pub(crate) fn sort(&mut self) {
+        self.exact.sort_unstable_by_key(|(prefix, _)| *prefix);
+        self.prefixes.sort_unstable_by_key(|(prefix, _)| *prefix);
+        self.ports.sort_unstable_by_key(|(port, _)| *port);
     }
 
     /// Whether nothing is listed.

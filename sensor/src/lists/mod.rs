@@ -6,18 +6,23 @@
 
 mod bitmap;
 mod compile;
+mod counters;
+mod entry;
 mod feed;
 mod model;
 mod record;
+mod remains;
 mod settings;
 mod target;
 
 pub use compile::Compiled;
+pub use entry::{Entry, Key, List, ListError, NewEntry, Source};
 pub use feed::{BadLine, Feed};
-pub use model::{Entry, Key, List, ListError, Lists, NewEntry, Source};
+pub use model::Lists;
 pub use settings::ListSettings;
 pub use target::{Prefix, Target, TargetError};
 
 pub(crate) use bitmap::Bitmap;
 pub(crate) use record::Record;
+pub(crate) use remains::Remains;
 pub(crate) use settings::FeedFile;

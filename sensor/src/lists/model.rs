@@ -1,121 +1,19 @@
 //! Who is listed: the entries with their sources, and what changes them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use sensor_ebpf::abi::{LIST_ENTRIES, LIST_PORTS};
-use serde::{Deserialize, Serialize};
 
-use super::{Compiled, Record, Target};
+use super::{
+    Compiled, Entry, Key, List, ListError, NewEntry, Record, Source, Target, counters::Counters,
+};
 use crate::core::time::Timestamp;
 
 /// A reason is cut to so many characters.
 const MAX_REASON: usize = 200;
-
-/// Which list an entry stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum List {
-    /// Never dropped by the block list or the guard.
-    Allow,
-    /// Dropped.
-    Block,
-}
-
-impl List {
-    /// As users write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Block => "block",
-        }
-    }
-}
-
-/// Who put an entry on a list. The same target may stand there once for each.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// `sensor block add`, `sensor allow add`.
-    Command,
-    /// The configuration file.
-    Config,
-    /// A feed, by the path of its file.
-    Feed(Arc<str>),
-    /// A detector, by its name.
-    Detector(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Command => f.write_str("command"),
-            Self::Config => f.write_str("config"),
-            Self::Feed(path) => write!(f, "feed {path}"),
-            Self::Detector(name) => write!(f, "detector {name}"),
-        }
-    }
-}
-
-/// What tells entries apart; in the order in which they are compiled.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    pub target: Target,
-    pub list: List,
-    pub source: Source,
-}
-
-/// What is known of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Why, in the words of who put it there; may be empty.
-    pub reason: Arc<str>,
-    /// Block list: count only, drop nothing.
-    pub dry_run: bool,
-    /// When it was put there, or changed.
-    pub since: Timestamp,
-    /// Kernel time (`CLOCK_MONOTONIC`, nanoseconds) at which it ends; `None` for never.
-    pub until_ns: Option<u64>,
-    /// Where the kernel counts its hits.
-    pub(crate) hits: u32,
-}
-
-/// An entry to be.
-#[derive(Clone, Debug)]
-pub struct NewEntry {
-    pub target: Target,
-    pub list: List,
-    pub source: Source,
-    pub reason: Arc<str>,
-    pub dry_run: bool,
-    pub until_ns: Option<u64>,
-}
-
-/// Why a list stays as it was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ListError {
-    #[error(
-        "the lists hold {LIST_ENTRIES} entries, {LIST_PORTS} of them with a port, and no more: \
-         delete some, or give prefixes instead of addresses"
-    )]
-    Full,
-    #[error("an allow entry cannot be a dry run: it drops nothing")]
-    DryAllow,
-    #[error("{target} is not on the {} list", list.as_str())]
-    Missing { target: Target, list: List },
-    #[error(
-        "{target} is on the {} list by the {source}: take it out there and reload (SIGHUP)",
-        list.as_str(), source = .by
-    )]
-    NotByCommand {
-        target: Target,
-        list: List,
-        by: Source,
-    },
-}
 
 /// The allow and the block list.
 #[derive(Debug, Default)]
@@ -124,14 +22,7 @@ pub struct Lists {
     /// Entries that end, in the order in which they do.
     ends: BTreeSet<(u64, Key)>,
     ports: usize,
-    /// Counters that were in use, the oldest first.
-    freed: VecDeque<u32>,
-    /// Counters that were never in use start here.
-    unused: u32,
-    /// Counters that are in use again, and have to be zeroed.
-    reused: Vec<u32>,
-    /// An earlier process may have used any counter.
-    resumed: bool,
+    counters: Counters,
 }
 
 impl Lists {
@@ -141,92 +32,79 @@ impl Lists {
     /// # Errors
     /// [`ListError`] if there is no room, or an allow entry is meant as a dry run.
     pub fn add(&mut self, new: NewEntry, now: Timestamp) -> Result<bool, ListError> {
-        let NewEntry {
-            target,
-            list,
-            source,
-            reason,
-            dry_run,
-            until_ns,
-        } = new;
-        if dry_run && list == List::Allow {
-            return Err(ListError::DryAllow);
-        }
-        let key = Key {
-            target,
-            list,
-            source,
-        };
+        let key = new.key();
         let old = self.entries.get(&key).map(|old| (old.hits, old.until_ns));
         let hits = match old {
             Some((hits, until_ns)) => {
+                new.check()?;
                 self.forget_end(until_ns, &key);
                 hits
             }
-            None => self.new_counter(&key)?,
+            None => {
+                self.check(&new)?;
+                self.counters.take().ok_or(ListError::Full)?
+            }
         };
-        if let Some(until_ns) = until_ns {
-            self.ends.insert((until_ns, key.clone()));
-        }
-        let entry = Entry {
-            reason: shortened(reason),
-            dry_run,
-            since: now,
-            until_ns,
-            hits,
-        };
-        self.entries.insert(key, entry);
+        self.put(key, new, hits, now);
         Ok(old.is_none())
     }
 
-    fn new_counter(&mut self, key: &Key) -> Result<u32, ListError> {
-        let is_port = matches!(key.target, Target::Port(_));
-        if self.entries.len() >= LIST_ENTRIES || (is_port && self.ports >= LIST_PORTS) {
-            return Err(ListError::Full);
-        }
-        self.ports += usize::from(is_port);
-        let is_unused = (self.unused as usize) < LIST_ENTRIES;
-        let counter = if is_unused {
-            self.unused += 1;
-            self.unused - 1
+    /// Whether an entry can come to the others.
+    fn check(&self, new: &NewEntry) -> Result<(), ListError> {
+        new.check()?;
+        let is_full = self.entries.len() >= LIST_ENTRIES
+            || (new.target.is_port() && self.ports >= LIST_PORTS);
+        if is_full {
+            Err(ListError::Full)
         } else {
-            self.freed.pop_front().ok_or(ListError::Full)?
-        };
-        if !is_unused || self.resumed {
-            self.reused.push(counter);
+            Ok(())
         }
-        Ok(counter)
     }
 
-    /// Goes on with what an earlier process has remembered, each entry with its hits. The lists
-    /// have to be empty.
-    pub(crate) fn resume(&mut self, records: Vec<(u32, Record)>) {
-        self.resumed = true;
+    /// Puts an entry in, whose end no entry has any more.
+    fn put(&mut self, key: Key, new: NewEntry, hits: u32, since: Timestamp) {
+        if let Some(until_ns) = new.until_ns {
+            self.ends.insert((until_ns, key.clone()));
+        }
+        let is_port = key.target.is_port();
+        let entry = Entry {
+            reason: shortened(new.reason),
+            dry_run: new.dry_run,
+            since,
+            until_ns: new.until_ns,
+            hits,
+        };
+        if self.entries.insert(key, entry).is_none() {
+            self.ports += usize::from(is_port);
+        }
+    }
+
+    /// Goes on with what an earlier process has remembered, each entry with its hits.
+    pub(crate) fn resume(records: &[(u32, Record)]) -> Self {
+        let mut lists = Self::default();
         let mut used = BTreeSet::new();
         for (counter, record) in records {
             let Some((new, since)) = record.entry() else {
                 continue;
             };
-            let is_known = (counter as usize) < LIST_ENTRIES && used.insert(counter);
-            if !is_known {
-                continue;
-            }
-            // The next counter to be given out.
-            self.unused = counter;
-            let before = self.entries.len();
-            if self.add(new, since).is_err() || self.entries.len() == before {
-                used.remove(&counter);
+            let is_free = (*counter as usize) < LIST_ENTRIES && !used.contains(counter);
+            let key = new.key();
+            if is_free && !lists.entries.contains_key(&key) && lists.check(&new).is_ok() {
+                used.insert(*counter);
+                lists.put(key, new, *counter, since);
             }
         }
-        self.unused = used.last().map_or(0, |last| last + 1);
-        self.freed = (0..self.unused).filter(|one| !used.contains(one)).collect();
-        self.reused.clear();
+        lists.counters = Counters::resume(&used);
+        lists
     }
 
-    /// What outlives the process, by the index of its hits.
+    /// What outlives the process, by the index of its hits. Of too many the first are remembered:
+    /// those of commands, which stand nowhere else.
     pub(crate) fn records(&self) -> Vec<(u32, Record)> {
         let record = |(key, entry): (&Key, &Entry)| Some((entry.hits, Record::of(key, entry)?));
-        self.iter().filter_map(record).collect()
+        let mut records: Vec<_> = self.iter().filter_map(record).collect();
+        records.sort_by_key(|(_, record)| !record.is_of_command());
+        records
     }
 
     fn forget_end(&mut self, until_ns: Option<u64>, key: &Key) {
@@ -238,8 +116,8 @@ impl Lists {
     fn remove(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.forget_end(entry.until_ns, key);
-        self.ports -= usize::from(matches!(key.target, Target::Port(_)));
-        self.freed.push_back(entry.hits);
+        self.ports -= usize::from(key.target.is_port());
+        self.counters.give_back(entry.hits);
         Some(entry)
     }
 
@@ -293,34 +171,23 @@ impl Lists {
             .filter(|key| key.source == *source && !keep.contains(&(key.target, key.list)))
             .cloned()
             .collect();
-        let ports = keep
-            .iter()
-            .filter(|(target, _)| matches!(target, Target::Port(_)))
-            .count();
-        let of_source = |key: &&Key| key.source == *source;
-        let others = self.entries.len() - self.entries.keys().filter(of_source).count();
+        let ports = keep.iter().filter(|(target, _)| target.is_port()).count();
+        let others = self.entries.len() - self.count_of(source);
         let other_ports = self
             .entries
             .keys()
-            .filter(|key| key.source != *source && matches!(key.target, Target::Port(_)))
+            .filter(|key| key.source != *source && key.target.is_port())
             .count();
         if others + keep.len() > LIST_ENTRIES || other_ports + ports > LIST_PORTS {
             return Err(ListError::Full);
         }
-        if new.iter().any(|new| new.dry_run && new.list == List::Allow) {
-            return Err(ListError::DryAllow);
-        }
+        new.iter().try_for_each(NewEntry::check)?;
         let mut changed = !gone.is_empty();
         for key in &gone {
             self.remove(key);
         }
         for entry in new {
-            let key = Key {
-                target: entry.target,
-                list: entry.list,
-                source: entry.source.clone(),
-            };
-            let same = self.entries.get(&key).is_some_and(|old| {
+            let same = self.entries.get(&entry.key()).is_some_and(|old| {
                 old.dry_run == entry.dry_run
                     && old.until_ns == entry.until_ns
                     && old.reason == entry.reason
@@ -356,16 +223,27 @@ impl Lists {
         self.entries.keys().filter(|key| key.list == list).count()
     }
 
+    /// Entries of one source.
+    pub(crate) fn count_of(&self, source: &Source) -> usize {
+        let of_source = |key: &&Key| key.source == *source;
+        self.entries.keys().filter(of_source).count()
+    }
+
     /// The flat form, for the kernel.
     #[must_use]
     pub fn compile(&self) -> Compiled {
         Compiled::new(self.iter())
     }
 
-    /// Counters that have been given to another entry since the last call: to be zeroed before
-    /// the lists are put into force.
-    pub(crate) fn take_reused(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.reused)
+    /// Counters of hits that were given to another entry, and have not been zeroed since: to be
+    /// zeroed before the lists are put into force.
+    pub(crate) fn reused(&self) -> &[u32] {
+        self.counters.reused()
+    }
+
+    /// Those have been zeroed.
+    pub(crate) fn zeroed(&mut self) {
+        self.counters.zeroed();
     }
 }
 
@@ -498,9 +376,11 @@ mod tests {
         assert_eq!(lists.add(one.clone(), NOW), Err(ListError::Full));
         // A counter that comes back into use has to be zeroed.
         lists.replace(&Source::Config, Vec::new(), NOW).unwrap();
-        assert!(lists.take_reused().is_empty());
+        assert!(lists.reused().is_empty());
         assert_eq!(lists.add(one, NOW), Ok(true));
-        assert_eq!(lists.take_reused().len(), 1);
+        assert_eq!(lists.reused().len(), 1);
+        lists.zeroed();
+        assert!(lists.reused().is_empty());
     }
 
     #[test]

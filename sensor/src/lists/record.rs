@@ -49,7 +49,7 @@ impl Record {
         let source = match key.source {
             Source::Command => 0,
             Source::Config => flag::CONFIG,
-            Source::Feed(_) | Source::Detector(_) => return None,
+            Source::Feed(_) | Source::EarlierFeeds | Source::Detector(_) => return None,
         };
         let (net, port, kind) = match key.target {
             Target::Net(net) => (net.to_kernel(), ListPort::default(), 0),
@@ -74,6 +74,10 @@ impl Record {
             reason_len: len as u32,
             reason,
         })
+    }
+
+    pub(crate) const fn is_of_command(&self) -> bool {
+        self.flags & flag::CONFIG == 0
     }
 
     /// The entry, and since when it is listed; `None` if the reason is no text.
@@ -148,9 +152,26 @@ mod tests {
         let mut dry = new(List::Block, "tcp/22", Source::Command);
         (dry.dry_run, dry.until_ns) = (true, Some(100));
         lists.add(dry, Timestamp(9)).unwrap();
-        let mut again = Lists::default();
-        again.resume(lists.records());
+        let again = Lists::resume(&lists.records());
         assert_eq!(shown(&again), shown(&lists));
+    }
+
+    #[test]
+    fn commands_entries_are_remembered_before_those_of_the_configuration() {
+        let mut lists = Lists::default();
+        for (target, source) in [
+            ("10.0.0.1", Source::Config),
+            ("10.0.0.2", Source::Command),
+            ("10.0.0.3", Source::Config),
+            ("tcp/22", Source::Command),
+        ] {
+            lists
+                .add(new(List::Block, target, source), Timestamp(0))
+                .unwrap();
+        }
+        let records = lists.records();
+        let counters: Vec<_> = records.iter().map(|(counter, _)| *counter).collect();
+        assert_eq!(counters, [1, 3, 0, 2]);
     }
 
     #[test]
@@ -159,8 +180,7 @@ mod tests {
         let mut long = new(List::Block, "192.0.2.1", Source::Command);
         long.reason = format!("x{}", "\u{e4}".repeat(150)).into();
         lists.add(long, Timestamp(0)).unwrap();
-        let mut again = Lists::default();
-        again.resume(lists.records());
+        let again = Lists::resume(&lists.records());
         let entries = shown(&again);
         assert_eq!(&*entries[0].1.reason, format!("x{}", "\u{e4}".repeat(103)));
     }
@@ -177,16 +197,15 @@ mod tests {
         lists
             .add(new(List::Block, "192.0.2.3", Source::Command), Timestamp(0))
             .unwrap();
-        let mut again = Lists::default();
-        again.resume(lists.records());
-        assert!(again.take_reused().is_empty());
+        let mut again = Lists::resume(&lists.records());
+        assert!(again.reused().is_empty());
         for target in ["192.0.2.1", "192.0.2.2", "192.0.2.4"] {
             again
                 .add(new(List::Block, target, feed.clone()), Timestamp(0))
                 .unwrap();
         }
         let mut hits: Vec<_> = shown(&again).iter().map(|(_, entry)| entry.hits).collect();
-        let reused = again.take_reused();
+        let reused = again.reused();
         assert_eq!(reused.len(), 3);
         assert!(!reused.contains(&2), "the command's: {reused:?}");
         hits.sort_unstable();

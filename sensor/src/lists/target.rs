@@ -145,6 +145,10 @@ pub enum TargetError {
 const PROTOCOLS: [(&str, u16); 3] = [("tcp", 6), ("udp", 17), ("sctp", 132)];
 
 impl Target {
+    pub(super) const fn is_port(self) -> bool {
+        matches!(self, Self::Port(_))
+    }
+
     /// Reads an address, a prefix, or a port as `tcp/22`. Bits beyond a prefix's length are cut
     /// off: where a person writes, [`from_str`](FromStr::from_str) refuses them.
     pub(super) fn parse_lenient(text: &str) -> Result<Self, TargetError> {

@@ -152,6 +152,14 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "sensor_list_unremembered_entries",
+        kind: Kind::Gauge,
+        help: "Entries of commands and of the configuration that would not outlive the sensor, \
+               since there is no room for them beside the pinned data plane.",
+        labels: &[],
+        read: Some(|snapshot, out| out.add(&[], snapshot.lists.unremembered)),
+    },
+    Metric {
         name: "sensor_pass_all",
         kind: Kind::Gauge,
         help: "1 while the kill switch is on: neither lists nor guard are asked.",

@@ -50,6 +50,8 @@ pub struct Snapshot {
 pub struct ListCounts {
     pub allow: u64,
     pub block: u64,
+    /// Entries that would not outlive the sensor, for lack of room beside the pinned data plane.
+    pub unremembered: u64,
 }
 
 /// What was counted on one device.

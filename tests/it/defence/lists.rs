@@ -12,9 +12,9 @@ use super::{DEADLINE, FLOOD, Scene, sum};
 const MANY: u64 = 2000;
 
 /// The blocked network, where the attacker's packets come from.
-const NETWORK: &str = "198.18.0.0/24";
+pub(super) const NETWORK: &str = "198.18.0.0/24";
 
-fn list(sensor: &Sensor, list: &str) -> Vec<Value> {
+pub(super) fn list(sensor: &Sensor, list: &str) -> Vec<Value> {
     let answer = sensor.ask(&[list, "list"]).expect("a list");
     answer["entries"].as_array().expect("entries").clone()
 }
@@ -33,14 +33,14 @@ fn packets(entry: &Value) -> u64 {
 
 impl Scene {
     /// Waits until many more packets have come from the blocked network.
-    fn hears_more(&self) {
+    pub(super) fn hears_more(&self) {
         let heard = || self.lab.server.counters().expect("counters").rx_packets;
         let before = heard();
         until("more packets", || (heard() >= before + MANY).then_some(())).expect("packets");
     }
 
     /// SYNs from the blocked network.
-    fn blocked_flood(&self, target: SocketAddr) -> Generator {
+    pub(super) fn blocked_flood(&self, target: SocketAddr) -> Generator {
         let spec = StreamSpec {
             sources: Sources::Network,
             rate: Some(FLOOD),

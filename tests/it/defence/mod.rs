@@ -7,6 +7,7 @@ mod capabilities;
 mod clients;
 mod lists;
 mod restart;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -64,6 +64,29 @@ fn numbers_of_generations_go_on_over_a_replacement() -> Result<()> {
 }
 
 #[test]
+fn untold_packets_are_reported_once_over_starts_that_fail() -> Result<()> {
+    Bed::run(|bed| {
+        let (mut plane, _) = bed.start()?;
+        load(&plane)?.packets(1, 20)?;
+        assert_eq!(close(&mut plane), 20);
+        plane.generation_recorded(7)?;
+        drop(plane);
+        drop(bed.plane_of(8192)?);
+        let mut failing = bed.plane_of(8192)?;
+        assert!(failing.attach("nope0", AttachOptions::default()).is_err());
+        drop(failing);
+        for untold in [7, 0] {
+            let mut plane = bed.plane_of(8192)?;
+            plane.attach(DEVICE, AttachOptions::default())?;
+            let taken = plane.settle()?.expect("taken over");
+            assert_eq!(taken.untold_packets, untold);
+            assert!(taken.replaced, "nothing of the old one was read yet");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn records_of_another_version_are_lost_by_number() -> Result<()> {
     Bed::run(|bed| {
         let (plane, _) = bed.start()?;
@@ -106,6 +129,11 @@ fn what_is_defended_stays_so_over_a_replacement() -> Result<()> {
         plane.guard_put(key(80), method(Method::Cookie))?;
         plane.guard_put(key(443), method(Method::Retransmission))?;
         drop(plane);
+        // Starts that end before they attach anything, and when they try.
+        drop(bed.plane_of(8192)?);
+        let mut failing = bed.plane_of(8192)?;
+        assert!(failing.attach("nope0", AttachOptions::default()).is_err());
+        drop(failing);
         let plane = bed.plane_of(8192)?;
         assert_eq!(plane.guard_mode(), GuardMode::Mitigate as u32);
         let mut held: Vec<_> = plane

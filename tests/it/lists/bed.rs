@@ -52,7 +52,7 @@ impl Bed {
 
     /// Puts the model into force.
     pub(super) fn install(&mut self) -> Result<()> {
-        Ok(self.plane.set_lists(self.lists.compile(), &[])?)
+        Ok(self.plane.set_lists(self.lists.compile())?)
     }
 
     /// Adds an entry, as a command does, and puts it into force.

@@ -3,6 +3,7 @@
 mod figures;
 mod flood;
 mod kernel;
+mod lists;
 mod mix;
 mod offline;
 mod report;
@@ -29,6 +30,8 @@ pub(crate) enum Suite {
     Mix,
     /// SYN floods: what the guard and its peers take, and clients meanwhile.
     Flood,
+    /// How long a feed of 100,000 prefixes takes until it is in force, while packets arrive.
+    Lists,
     /// All of these.
     All,
 }
@@ -43,6 +46,7 @@ const MEASURES: &[(Suite, Measure)] = &[
     (Suite::Offline, offline::measure),
     (Suite::Ring, ring::measure),
     (Suite::Flood, flood::measure),
+    (Suite::Lists, lists::measure),
 ];
 
 /// Runs a suite, prints its tables, and keeps the figures where asked.

@@ -16,7 +16,7 @@ use super::{
     DataPlane, GuardTables, PlaneError,
     pin::State,
     plane::failed,
-    sys::map::{Array, Cursor, HashTable, PerCpuArray},
+    sys::map::{Array, Cursor, PerCpuArray, Table},
 };
 
 pub use self_test::{SelfTest, SelfTestError};
@@ -39,8 +39,8 @@ pub(super) struct Guard {
 pub(super) struct Maps {
     pub(super) settings: Array<GuardSettings>,
     pub(super) heartbeat: Array<u64>,
-    pub(super) destinations: HashTable<DestinationKey, Destination>,
-    pub(super) suspects: HashTable<DestinationKey, u64>,
+    pub(super) destinations: Table<DestinationKey, Destination>,
+    pub(super) suspects: Table<DestinationKey, u64>,
     pub(super) counters: PerCpuArray<DestinationCounters>,
 }
 
@@ -62,7 +62,7 @@ impl Guard {
         if seed != [0; SEED_WORDS] {
             self.seed = seed;
         }
-        self.destinations = self.maps.destinations.all(MAX_DESTINATIONS)?;
+        self.destinations = self.maps.destinations.elements()?;
         let used = |slot: &u32| self.destinations.iter().any(|(_, has)| has.slot == *slot);
         self.free = (0..MAX_DESTINATIONS as u32)
             .filter(|slot| !used(slot))
@@ -78,8 +78,8 @@ impl Guard {
             map.ok_or_else(|| io::ErrorKind::NotFound.into())
         };
         let settings: Array<Settings> = Array::new(open(map::SETTINGS)?)?;
-        let destinations: HashTable<_, _> = HashTable::new(open(map::DESTINATIONS)?)?;
-        for (key, destination) in destinations.all(MAX_DESTINATIONS)? {
+        let destinations: Table<_, _> = Table::new(open(map::DESTINATIONS)?)?;
+        for (key, destination) in destinations.elements()? {
             self.put(key, destination)?;
         }
         Ok(settings.get(0)?.guard)
@@ -124,7 +124,7 @@ impl Guard {
         let Some(at) = self.find(key) else {
             return Ok(false);
         };
-        self.maps.destinations.delete(&[*key])?;
+        self.maps.destinations.delete(key)?;
         let (_, destination) = self.destinations.swap_remove(at);
         self.free.push_back(destination.slot);
         Ok(true)
@@ -152,7 +152,7 @@ impl Guard {
             }
         }
         let keys: Vec<_> = found.iter().map(|(key, _)| *key).collect();
-        self.maps.suspects.delete(&keys)?;
+        self.maps.suspects.delete_all(&keys)?;
         Ok(found)
     }
 

@@ -29,7 +29,7 @@ use super::{super::sys, DataPlane, TcpSettings};
 use crate::bpf::{
     GuardTables, LoadError,
     load::{load_program, open, possible_cpus, refused_map, typed},
-    sys::map::{Array, HashTable, PerCpuArray},
+    sys::map::{Array, PerCpuArray, Table},
 };
 
 /// Whether cookies have been shown to work, for each family of addresses on its own.
@@ -138,7 +138,7 @@ impl DataPlane {
 /// The private copy of the program.
 struct Subject {
     program: OwnedFd,
-    destinations: HashTable<DestinationKey, Destination>,
+    destinations: Table<DestinationKey, Destination>,
     counters: PerCpuArray<DestinationCounters>,
     /// The kernel sends cookies whether a queue is full or not.
     always: bool,
@@ -157,7 +157,7 @@ impl Subject {
         let guard: Array<GuardSettings> = typed(&mut object, map::GUARD, Array::new)?;
         let devices: Array<u64> = typed(&mut object, map::DEVICES, Array::new)?;
         let epoch: Array<u64> = typed(&mut object, map::EPOCH, Array::new)?;
-        let destinations = typed(&mut object, map::DESTINATIONS, HashTable::new)?;
+        let destinations = typed(&mut object, map::DESTINATIONS, Table::new)?;
         epoch
             .set(0, &1)
             .and_then(|()| devices.set(LOOPBACK, &device_entry(LOOPBACK, 1)))

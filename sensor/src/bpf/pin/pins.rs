@@ -15,8 +15,9 @@ use crate::source::live::monotonic_ns;
 pub(in super::super) struct Pins {
     pub(in super::super) directory: Directory,
     pub(in super::super) state: State,
-    /// What this process knows of it, and the map that tells the next one.
+    /// What this process knows of it.
     meta: Meta,
+    /// The map that tells the next one, once the state is whole.
     map: Option<Array<Meta>>,
     /// As the state said before this process wrote anything; none if it is a new one.
     pub(in super::super) found: Option<Head>,
@@ -40,6 +41,18 @@ pub(in super::super) struct Old {
     pub(in super::super) head: Head,
     /// All that it says, where the version is the same.
     pub(in super::super) meta: Option<Box<Meta>>,
+}
+
+impl Old {
+    /// Writes what it says, if this build knows how.
+    pub(super) fn save(&self) -> Result<(), PinError> {
+        let Some(meta) = &self.meta else {
+            return Ok(());
+        };
+        let map = self.state.open_meta(meta)?;
+        map.set(0, meta)
+            .map_err(|source| self.state.unwritable(source))
+    }
 }
 
 impl Pins {
@@ -91,15 +104,20 @@ impl Pins {
         Ok((pins, Before { own, others }))
     }
 
-    /// All maps have their names: from here on the state is whole.
-    pub(in super::super) fn complete(
+    /// What the state shall say of its flow tables.
+    pub(in super::super) const fn describe(
         &mut self,
-        slots: &Slots,
         flow_capacity: u32,
         flow_seed: [u64; FLOW_SEED_WORDS],
-    ) -> Result<(), PinError> {
+    ) {
         self.meta.flow_capacity = flow_capacity;
         self.meta.flow_seed = flow_seed;
+    }
+
+    /// Makes the state whole, before anything counts into it: all maps have their names, and hold
+    /// what the state before had that shall outlive it. A start that ends before this leaves
+    /// nothing but what there was.
+    pub(in super::super) fn complete(&mut self, slots: &Slots) -> Result<(), PinError> {
         slots.record(&mut self.meta);
         self.meta.head.heartbeat_ns = monotonic_ns();
         self.map = Some(self.state.open_meta(&self.meta)?);

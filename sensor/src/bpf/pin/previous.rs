@@ -69,6 +69,16 @@ impl Previous {
         self.old.head.untold_packets
     }
 
+    /// Those packets have been told of.
+    pub(in super::super) fn told(&mut self) -> Result<(), PinError> {
+        self.old.head.untold_packets = 0;
+        let Some(meta) = &mut self.old.meta else {
+            return Ok(());
+        };
+        meta.head.untold_packets = 0;
+        self.old.save()
+    }
+
     /// Packets that it has counted and this build cannot read. To be asked once nothing counts
     /// into it any more.
     pub(in super::super) fn lost_packets(&self) -> Result<u64, PinError> {
@@ -120,16 +130,10 @@ impl Previous {
         };
         if let Some(meta) = &mut self.old.meta {
             meta.head.recorded = epoch;
-            let saved = self
-                .old
-                .state
-                .open_meta(meta)
-                .map_err(io::Error::other)
-                .and_then(|map| map.set(0, meta));
-            saved.map_err(|source| GenerationError {
+            self.old.save().map_err(|error| GenerationError {
                 epoch,
                 step: "recording how far it was read",
-                source,
+                source: io::Error::other(error),
             })?;
         }
         generations.recorded(slots)?;

@@ -75,6 +75,11 @@ impl State {
         PinError::system(&self.path, "its state could not be read", source)
     }
 
+    /// An error of writing one of its maps.
+    pub(super) fn unwritable(&self, source: io::Error) -> PinError {
+        PinError::system(&self.path, "its state could not be written", source)
+    }
+
     /// Reads what the state says of itself.
     pub(in super::super) fn meta(&self) -> Result<Found, PinError> {
         self.read_meta().map_err(|source| self.unreadable(source))
@@ -100,8 +105,6 @@ impl State {
 
     /// The map that says what the state is, made if it is missing.
     pub(in super::super) fn open_meta(&self, meta: &Meta) -> Result<Array<Meta>, PinError> {
-        let failed =
-            |source| PinError::system(&self.path, "its state could not be written", source);
         let open = || -> io::Result<Array<Meta>> {
             if let Some(map) = self.open(META)? {
                 return Array::new(map);
@@ -115,7 +118,7 @@ impl State {
             self.pin(META, &pinned)?;
             Ok(map)
         };
-        open().map_err(failed)
+        open().map_err(|source| self.unwritable(source))
     }
 
     /// Removes all of it; programs that still use the maps keep them.

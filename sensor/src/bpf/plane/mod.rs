@@ -86,14 +86,18 @@ impl DataPlane {
         let mut loaded = load(options, Some(path))?;
         sweep();
         let taken = takeover::found(&loaded);
-        let settings = match taken {
-            Some(taken) if !taken.replaced => {
-                loaded.settings.get(0).map_err(|source| LoadError::Map {
-                    what: "settings".into(),
-                    source,
-                })?
-            }
-            _ => takeover::inherit(&mut loaded),
+        let is_resumed = loaded
+            .pins
+            .as_ref()
+            .is_some_and(|pins| pins.found.is_some());
+        let settings = if is_resumed {
+            let settings = loaded.settings.get(0);
+            settings.map_err(|source| LoadError::Map {
+                what: "settings".into(),
+                source,
+            })?
+        } else {
+            takeover::inherit(&mut loaded)
         };
         takeover::catch_up(&mut loaded);
         Ok(Self {
@@ -176,6 +180,13 @@ impl DataPlane {
                     what: "the settings could not be written",
                     source,
                 })?;
+            let Loaded { pins, slots, .. } = &mut self.loaded;
+            if let Some(pins) = pins {
+                pins.complete(slots).map_err(|source| AttachError::Pin {
+                    device: device.to_owned(),
+                    source,
+                })?;
+            }
         }
         let epoch = self.loaded.generations.epoch();
         let Loaded {

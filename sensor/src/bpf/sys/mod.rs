@@ -11,7 +11,6 @@ pub(super) mod map;
 pub(super) mod mapped;
 pub(super) mod pin;
 pub(super) mod placeholder;
-pub(super) mod table;
 
 use std::{
     ffi::c_long,

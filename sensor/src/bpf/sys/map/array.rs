@@ -9,10 +9,7 @@ use std::{
 use aya::maps::MapData;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{
-    super::{Command, address, bpf},
-    ElementAttr, check_sizes, raw, update,
-};
+use super::{check_sizes, look_up, raw, update};
 
 /// An array of maps, of which this process puts inner maps in and never asks for one.
 #[derive(Debug)]
@@ -60,14 +57,8 @@ impl<V: IntoBytes + Immutable> Array<V> {
 impl<V: IntoBytes + FromBytes + Immutable> Array<V> {
     pub(crate) fn get(&self, index: u32) -> io::Result<V> {
         let mut value = V::new_zeroed();
-        let mut attr = ElementAttr {
-            map_fd: raw(self.map.fd().as_fd()),
-            key: address(&raw const index),
-            value: address(&raw mut value),
-            ..ElementAttr::default()
-        };
         // SAFETY: the kernel writes one value, which is as long as the map's.
-        unsafe { bpf(Command::MapLookup, &mut attr)? };
+        unsafe { look_up(self.map.fd().as_fd(), &index, (&raw mut value).cast())? };
         Ok(value)
     }
 }

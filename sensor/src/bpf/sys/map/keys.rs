@@ -1,21 +1,22 @@
 //! Sets of keys.
 
-use std::{io, os::fd::AsFd as _};
+use std::{collections::BTreeSet, io, os::fd::AsFd as _};
 
 use aya::maps::MapData;
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{
-    super::{Command, address, bpf},
-    ElementAttr, check_sizes, raw,
-};
+use super::{check_sizes, delete, next_key, update};
+
+/// The value of every key of a [`KeySet`].
+const PRESENT: u8 = 1;
 
 /// A map of which only the keys matter (`HASH` or `LPM_TRIE` with values of one byte).
 #[derive(Debug)]
 pub(crate) struct KeySet {
     map: MapData,
     key_len: usize,
-    keys: Vec<Vec<u8>>,
+    /// What the map holds.
+    keys: BTreeSet<Vec<u8>>,
 }
 
 impl KeySet {
@@ -25,68 +26,83 @@ impl KeySet {
         Ok(Self {
             map,
             key_len,
-            keys: Vec::new(),
+            keys: BTreeSet::new(),
         })
     }
 
     /// Learns which keys an earlier process has left in the map.
     pub(crate) fn resume(&mut self) -> io::Result<()> {
-        let mut key: Option<Vec<u8>> = None;
+        let mut last: Option<Vec<u8>> = None;
         loop {
             let mut next = vec![0; self.key_len];
-            let mut attr = ElementAttr {
-                map_fd: raw(self.map.fd().as_fd()),
-                key: key.as_ref().map_or(0, |key| address(key.as_ptr())),
-                value: address(next.as_mut_ptr()),
-                ..ElementAttr::default()
-            };
-            // SAFETY: the kernel reads one key, unless the address is 0, and writes one.
-            match unsafe { bpf(Command::MapNextKey, &mut attr) } {
-                Ok(_) => self.keys.push(next.clone()),
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
-                Err(error) => return Err(error),
+            if !next_key(self.map.fd().as_fd(), last.as_deref(), &mut next)? {
+                return Ok(());
             }
-            key = Some(next);
+            self.keys.insert(next.clone());
+            last = Some(next);
         }
     }
 
     /// Makes the map hold exactly `keys`: the new ones come in before the old ones go.
+    ///
+    /// # Errors
+    /// The kernel's. What it did not do, the next call does.
     pub(crate) fn replace<K: IntoBytes + Immutable>(&mut self, keys: &[K]) -> io::Result<()> {
         if size_of::<K>() != self.key_len {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let new: Vec<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let new: BTreeSet<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let map = self.map.fd().as_fd();
         for key in &new {
-            self.call(Command::MapUpdate, key)?;
-            if !self.keys.contains(key) {
-                self.keys.push(key.clone());
-            }
+            update(map, key.as_slice(), &PRESENT)?;
+            self.keys.insert(key.clone());
         }
-        for key in std::mem::take(&mut self.keys) {
-            if new.contains(&key) {
-                self.keys.push(key);
-            } else {
-                self.call(Command::MapDelete, &key)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `key` is as long as the map's, as all that come here are.
-    fn call(&self, command: Command, key: &[u8]) -> io::Result<()> {
-        let mut attr = ElementAttr {
-            map_fd: raw(self.map.fd().as_fd()),
-            key: address(key),
-            value: address(&raw const PRESENT),
-            ..ElementAttr::default()
-        };
-        if matches!(command, Command::MapDelete) {
-            attr.value = 0;
-        }
-        // SAFETY: the kernel reads one key and, to update, one value of a byte.
-        unsafe { bpf(command, &mut attr).map(drop) }
+        retain(&mut self.keys, &new, |key| delete(map, key))
     }
 }
 
-/// The value of every key of a [`KeySet`].
-static PRESENT: u8 = 1;
+/// Deletes the keys that are not among `new`, and forgets those that are deleted; returns the last
+/// refusal.
+fn retain(
+    keys: &mut BTreeSet<Vec<u8>>,
+    new: &BTreeSet<Vec<u8>>,
+    mut delete: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut result = Ok(());
+    keys.retain(|key| {
+        if new.contains(key) {
+            return true;
+        }
+        let deleted = delete(key);
+        let stays = deleted.is_err();
+        if stays {
+            result = deleted;
+        }
+        stays
+    });
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_whose_deletion_is_refused_is_deleted_later() {
+        let set = |keys: &[u8]| keys.iter().map(|key| vec![*key]).collect::<BTreeSet<_>>();
+        let mut keys = set(&[1, 2, 3, 4]);
+        let refuse_2 = |key: &[u8]| match key {
+            [2] => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        };
+        assert!(retain(&mut keys, &set(&[4]), refuse_2).is_err());
+        assert_eq!(keys, set(&[2, 4]));
+        let mut deleted = Vec::new();
+        let note = |key: &[u8]| {
+            deleted.extend_from_slice(key);
+            Ok(())
+        };
+        assert!(retain(&mut keys, &set(&[4]), note).is_ok());
+        assert_eq!((keys, deleted), (set(&[4]), vec![2]));
+    }
+}

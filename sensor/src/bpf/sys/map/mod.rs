@@ -2,9 +2,9 @@
 
 mod array;
 mod grace;
-mod hash;
 mod keys;
 mod per_cpu;
+mod table;
 
 use std::{
     io,
@@ -19,9 +19,9 @@ use super::{Command, address, bpf, bpf_fd};
 pub(crate) use self::{
     array::{Array, OuterArray},
     grace::GracePeriod,
-    hash::{Cursor, HashTable},
     keys::KeySet,
     per_cpu::{PerCpuArray, PerCpuHeads},
+    table::{Cursor, Table},
 };
 
 const BPF_MAP_TYPE_HASH: u32 = 1;
@@ -44,28 +44,28 @@ struct CreateAttr {
 
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
-pub(super) struct ElementAttr {
-    pub(super) map_fd: u32,
-    pub(super) _pad: u32,
-    pub(super) key: u64,
-    pub(super) value: u64,
-    pub(super) flags: u64,
+struct ElementAttr {
+    map_fd: u32,
+    _pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
 #[repr(C)]
-pub(super) struct BatchAttr {
-    pub(super) in_batch: u64,
-    pub(super) out_batch: u64,
-    pub(super) keys: u64,
-    pub(super) values: u64,
-    pub(super) count: u32,
-    pub(super) map_fd: u32,
-    pub(super) elem_flags: u64,
-    pub(super) flags: u64,
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
 }
 
-pub(super) fn raw(fd: BorrowedFd<'_>) -> u32 {
+fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn create_table<K, V>(entries: u32, name: &[u8]) -> io::Result<OwnedF
 }
 
 /// Refuses a map whose keys or values are not as long as this process thinks.
-pub(super) fn check_sizes(map: &MapData, key: usize, value: usize) -> io::Result<u32> {
+fn check_sizes(map: &MapData, key: usize, value: usize) -> io::Result<u32> {
     let info = map.info().map_err(io::Error::other)?;
     let found = (info.key_size() as usize, info.value_size() as usize);
     if found != (key, value) {
@@ -129,24 +129,38 @@ pub(crate) fn value_size(map: &MapData) -> io::Result<usize> {
 /// long as `V`.
 pub(crate) fn read_prefix<V: FromBytes>(map: &MapData, bytes: usize) -> io::Result<V> {
     let mut value = vec![0_u8; bytes];
-    let key = 0_u32;
-    let mut attr = ElementAttr {
-        map_fd: raw(map.fd().as_fd()),
-        key: address(&raw const key),
-        value: address(value.as_mut_ptr()),
-        ..ElementAttr::default()
-    };
     // SAFETY: the kernel writes one value, which the caller knows to be `bytes` long.
-    unsafe { bpf(Command::MapLookup, &mut attr)? };
+    unsafe { look_up(map.fd().as_fd(), &0_u32, value.as_mut_ptr())? };
     V::read_from_prefix(&value)
         .map(|(head, _)| head)
         .map_err(|_| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Sets one element. The map's key and value are as long as `K` and `V`: the caller has checked.
-fn update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()>
+/// Copies the value of an element to `value`.
+///
+/// # Safety
+///
+/// The map's keys are as long as `K`, and `value` has room for one of its values; for those of
+/// every possible CPU, each rounded up to 8 bytes, where each CPU has its own.
+unsafe fn look_up<K>(map: BorrowedFd<'_>, key: &K, value: *mut u8) -> io::Result<()>
 where
     K: IntoBytes + Immutable,
+{
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        key: address(key),
+        value: address(value),
+        ..ElementAttr::default()
+    };
+    // SAFETY: the kernel reads one key and writes to `value` what the caller has made room for.
+    unsafe { bpf(Command::MapLookup, &mut attr).map(drop) }
+}
+
+/// Sets one element. The map's key and value are as long as `key` and `value`: the caller has
+/// checked.
+fn update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()>
+where
+    K: IntoBytes + Immutable + ?Sized,
     V: IntoBytes + Immutable + ?Sized,
 {
     let mut attr = ElementAttr {
@@ -157,4 +171,35 @@ where
     };
     // SAFETY: the kernel reads one key and one value, which are as long as the map's.
     unsafe { bpf(Command::MapUpdate, &mut attr).map(drop) }
+}
+
+/// Deletes one element, whose key is as long as the map's; one that is not there is no error.
+fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        key: address(key),
+        ..ElementAttr::default()
+    };
+    // SAFETY: the kernel reads one key.
+    match unsafe { bpf(Command::MapDelete, &mut attr) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Copies to `next` the key after `key`, or the first one; both are as long as the map's. False if
+/// there is none.
+fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> io::Result<bool> {
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        key: key.map_or(0, |key| address(key)),
+        value: address(next.as_mut_ptr()),
+        ..ElementAttr::default()
+    };
+    // SAFETY: the kernel reads one key, unless its address is 0, and writes one.
+    match unsafe { bpf(Command::MapNextKey, &mut attr) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

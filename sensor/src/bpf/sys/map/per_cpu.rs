@@ -5,10 +5,7 @@ use std::{io, os::fd::AsFd as _};
 use aya::maps::MapData;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{
-    super::{Command, address, bpf},
-    ElementAttr, check_sizes, raw, update,
-};
+use super::{check_sizes, look_up, update};
 
 /// `PERCPU_ARRAY` of `V`.
 #[derive(Debug)]
@@ -31,14 +28,9 @@ impl<V: IntoBytes + FromBytes + Immutable + Clone> PerCpuArray<V> {
 
     /// Every CPU's value at `index`.
     pub(crate) fn read(&mut self, index: u32) -> io::Result<&[V]> {
-        let mut attr = ElementAttr {
-            map_fd: raw(self.map.fd().as_fd()),
-            key: address(&raw const index),
-            value: address(self.values.as_mut_ptr()),
-            ..ElementAttr::default()
-        };
+        let values = self.values.as_mut_ptr().cast();
         // SAFETY: the kernel writes a value for each possible CPU, and `values` is as long.
-        unsafe { bpf(Command::MapLookup, &mut attr)? };
+        unsafe { look_up(self.map.fd().as_fd(), &index, values)? };
         Ok(&self.values)
     }
 
@@ -77,14 +69,9 @@ impl PerCpuHeads {
 
     /// The sum over all CPUs.
     pub(crate) fn sum(&mut self, index: u32) -> io::Result<u64> {
-        let mut attr = ElementAttr {
-            map_fd: raw(self.map.fd().as_fd()),
-            key: address(&raw const index),
-            value: address(self.values.as_mut_ptr()),
-            ..ElementAttr::default()
-        };
+        let values = self.values.as_mut_ptr();
         // SAFETY: the kernel writes a value for each possible CPU, rounded up to 8 bytes each.
-        unsafe { bpf(Command::MapLookup, &mut attr)? };
+        unsafe { look_up(self.map.fd().as_fd(), &index, values)? };
         let heads = self.values.chunks(self.value_bytes);
         Ok(heads
             .filter_map(|value| u64::read_from_prefix(value).ok())

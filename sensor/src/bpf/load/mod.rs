@@ -1,19 +1,16 @@
-//! Loading the embedded object: sizes, maps, rings, programs.
+//! Loading the embedded object: sizes, maps, rings, programs; and what was found pinned.
+
+mod maps;
+mod programs;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapData, MapError},
-    programs::{Program, ProgramError},
-    util::{nr_cpus, online_cpus},
-};
+use aya::{Ebpf, EbpfLoader, maps::MapData, util::online_cpus};
 use sensor_ebpf::{
-    abi::{FlowKey, GENERATIONS, Settings, TableSize, constant, map, program},
+    abi::{FlowKey, GENERATIONS, Settings, TableSize, constant, map},
     hash::FLOW_SEED_WORDS,
 };
 
@@ -22,18 +19,24 @@ use super::{
     flows::FlowTables,
     generation::{Beginning, Generations},
     guard::{self, Guard},
-    list_records::ListRecords,
-    lists::{ListMaps, first_generation},
+    lists::{ListMaps, Tables},
     pin::{Before, Old, Pins, Previous, layout},
     rings::Rings,
     slots::Slots,
     sys::{
-        map::{Array, HashTable, KeySet, OuterArray, PerCpuArray},
+        map::{Array, KeySet, OuterArray, PerCpuArray, Table},
         mapped::MappedArray,
-        table::Table,
     },
 };
-use crate::lists::Compiled;
+
+pub(super) use self::{
+    maps::{possible_cpus, refused_map, typed},
+    programs::{IngressPrograms, Programs, XdpPrograms, load_program},
+};
+use self::{
+    maps::{refused, take},
+    programs::programs,
+};
 
 /// The product's BPF object, aligned as aya's ELF reader wants it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
@@ -59,36 +62,7 @@ pub(super) struct Loaded {
     /// Pinned data planes with other layouts.
     pub(super) previous: Vec<Previous>,
     /// What is remembered of flows' sampling.
-    pub(super) flow_state: HashTable<FlowKey, u64>,
-}
-
-/// Descriptors of the loaded programs.
-#[derive(Debug)]
-pub(super) struct Programs {
-    pub(super) ingress: IngressPrograms,
-    pub(super) egress: OwnedFd,
-}
-
-/// What meets received packets.
-#[derive(Debug)]
-pub(super) enum IngressPrograms {
-    Xdp(XdpPrograms),
-    /// A classifier, see [`LoadOptions::passive`].
-    Passive(OwnedFd),
-}
-
-#[derive(Debug)]
-pub(super) struct XdpPrograms {
-    /// Takes multi-buffer frames; `None` where the kernel knows none (below 5.18).
-    pub(super) multi: Option<OwnedFd>,
-    /// The same for drivers that refuse multi-buffer programs.
-    pub(super) linear: OwnedFd,
-}
-
-impl Programs {
-    pub(super) const fn are_passive(&self) -> bool {
-        matches!(self.ingress, IngressPrograms::Passive(_))
-    }
+    pub(super) flow_state: Table<FlowKey, u64>,
 }
 
 /// See [`super::DataPlane::load`]; `path` is where the data plane is pinned.
@@ -183,59 +157,14 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
                 .resume()
                 .map_err(|source| refused_map(name, source))?;
         }
+        pins.describe(capacity, seed);
         if before.own.is_none() {
             pins.head().recorded = generations.epoch() - 1;
         }
-        pins.complete(&slots, capacity, seed)?;
     }
-    let mut lists = ListMaps {
-        exact: typed(&mut object, map::LIST_EXACT, Table::new)?,
-        prefixes: typed(&mut object, map::LIST_PREFIXES, Table::new)?,
-        ports: typed(&mut object, map::LIST_PORTS, Table::new)?,
-        index: typed(&mut object, map::LIST_INDEX, MappedArray::new)?,
-        hits: typed(&mut object, map::LIST_HITS, Table::new)?,
-        installed: Compiled::default(),
-        generation: first_generation(),
-        records: None,
-        remembered: Vec::new(),
-    };
-    if let Some(pins) = &pins {
-        let refused = |source| refused_map("the records of the lists", source);
-        let records = ListRecords::open(&pins.state).map_err(refused)?;
-        // With other layouts all hits begin anew.
-        let latest = previous.iter().max_by_key(|one| one.heartbeat_ns());
-        lists.remembered = match latest.filter(|_| before.own.is_none()) {
-            Some(latest) => {
-                let found = ListRecords::find(latest.state()).map_err(refused)?;
-                found.map(|found| found.read()).unwrap_or_default()
-            }
-            None => records.read(),
-        };
-        lists.records = Some(records);
-    }
-    if before.own.is_some() {
-        let resumed = lists.resume();
-        resumed.map_err(|source| refused_map(map::LIST_PREFIXES, source))?;
-    }
-    let cpus = possible_cpus()?;
-    let mut guard = Guard::new(
-        guard::Maps {
-            settings: typed(&mut object, map::GUARD, Array::new)?,
-            heartbeat: typed(&mut object, map::HEARTBEAT, Array::new)?,
-            destinations: typed(&mut object, map::DESTINATIONS, HashTable::new)?,
-            suspects: typed(&mut object, map::SUSPECTS, HashTable::new)?,
-            counters: typed(&mut object, map::DESTINATION_COUNTERS, |map| {
-                PerCpuArray::new(map, cpus)
-            })?,
-        },
-        options.guard_tables,
-    )
-    .map_err(|source| LoadError::Object(format!("no random numbers: {source}")))?;
-    if before.own.is_some() {
-        guard
-            .resume()
-            .map_err(|source| refused_map(map::DESTINATIONS, source))?;
-    }
+    let is_resumed = before.own.is_some();
+    let lists = lists(&mut object, pins.as_ref(), is_resumed, &previous)?;
+    let guard = guard(&mut object, options.guard_tables, is_resumed)?;
     Ok(Loaded {
         programs,
         stats,
@@ -249,35 +178,59 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         guard,
         pins,
         previous,
-        flow_state: typed(&mut object, map::FLOW_STATE, HashTable::new)?,
+        flow_state: typed(&mut object, map::FLOW_STATE, Table::new)?,
     })
 }
 
-/// Loads what is going to be attached; the verifier takes its time for each program.
-fn programs(
+/// Opens the maps of the lists, with what an earlier process has left.
+fn lists(
     object: &mut Ebpf,
-    passive: bool,
-    stats: &mut Vec<ProgramStats>,
-) -> Result<Programs, LoadError> {
-    let ingress = if passive {
-        IngressPrograms::Passive(load_program(object, program::INGRESS, stats)?)
-    } else {
-        let multi = match load_program(object, program::XDP, stats) {
-            Ok(fd) => Some(fd),
-            Err(error) => {
-                tracing::warn!(%error, "No multi-buffer XDP here; jumbo frames need it");
-                None
-            }
-        };
-        IngressPrograms::Xdp(XdpPrograms {
-            multi,
-            linear: load_program(object, program::XDP_LINEAR, stats)?,
-        })
+    pins: Option<&Pins>,
+    is_resumed: bool,
+    previous: &[Previous],
+) -> Result<ListMaps, LoadError> {
+    let tables = Tables {
+        exact: typed(object, map::LIST_EXACT, Table::new)?,
+        prefixes: typed(object, map::LIST_PREFIXES, Table::new)?,
+        ports: typed(object, map::LIST_PORTS, Table::new)?,
     };
-    Ok(Programs {
-        ingress,
-        egress: load_program(object, program::EGRESS, stats)?,
-    })
+    let index = typed(object, map::LIST_INDEX, MappedArray::new)?;
+    let hits = typed(object, map::LIST_HITS, Table::new)?;
+    let mut lists = ListMaps::new(tables, index, hits);
+    let Some(pins) = pins else {
+        return Ok(lists);
+    };
+    let resumed = if is_resumed {
+        lists.resume(&pins.state)
+    } else {
+        let latest = previous.iter().max_by_key(|one| one.heartbeat_ns());
+        let before = latest.map(|latest| (latest.state(), latest.is_readable()));
+        lists.replace(&pins.state, before)
+    };
+    resumed.map_err(|source| refused_map("what the lists remember", source))?;
+    Ok(lists)
+}
+
+/// Opens the guard's maps.
+fn guard(object: &mut Ebpf, tables: GuardTables, is_resumed: bool) -> Result<Guard, LoadError> {
+    let cpus = possible_cpus()?;
+    let maps = guard::Maps {
+        settings: typed(object, map::GUARD, Array::new)?,
+        heartbeat: typed(object, map::HEARTBEAT, Array::new)?,
+        destinations: typed(object, map::DESTINATIONS, Table::new)?,
+        suspects: typed(object, map::SUSPECTS, Table::new)?,
+        counters: typed(object, map::DESTINATION_COUNTERS, |map| {
+            PerCpuArray::new(map, cpus)
+        })?,
+    };
+    let mut guard = Guard::new(maps, tables)
+        .map_err(|source| LoadError::Object(format!("no random numbers: {source}")))?;
+    if is_resumed {
+        guard
+            .resume()
+            .map_err(|source| refused_map(map::DESTINATIONS, source))?;
+    }
+    Ok(guard)
 }
 
 /// Opens the maps that a generation is counted into, each by its name.
@@ -293,8 +246,8 @@ fn generations(
         MappedArray::new(open(map::FLOWS)?).map_err(refused(map::FLOWS))?,
         &MappedArray::new(open(map::FLOWS_USED)?).map_err(refused(map::FLOWS_USED))?,
         [
-            HashTable::new(open(map::SPILL_0)?).map_err(refused(map::SPILL_0))?,
-            HashTable::new(open(map::SPILL_1)?).map_err(refused(map::SPILL_1))?,
+            Table::new(open(map::SPILL_0)?).map_err(refused(map::SPILL_0))?,
+            Table::new(open(map::SPILL_1)?).map_err(refused(map::SPILL_1))?,
         ],
         flow_capacity,
     )
@@ -345,10 +298,6 @@ fn previous(others: Vec<Old>, grace: Grace) -> Result<Vec<Previous>, LoadError> 
 fn random_seed() -> [u64; FLOW_SEED_WORDS] {
     let random = RandomState::new();
     std::array::from_fn(|at| random.hash_one(at))
-}
-
-pub(super) fn possible_cpus() -> Result<usize, LoadError> {
-    nr_cpus().map_err(|(path, error)| LoadError::Object(format!("{path}: {error}")))
 }
 
 /// How many entries the maps have whose sizes are chosen here.
@@ -407,102 +356,4 @@ fn check(options: LoadOptions) -> Result<(), LoadError> {
     }
     options.guard_tables.check()?;
     Ok(())
-}
-
-pub(super) fn load_program(
-    object: &mut Ebpf,
-    name: &'static str,
-    stats: &mut Vec<ProgramStats>,
-) -> Result<OwnedFd, LoadError> {
-    let missing = LoadError::Missing {
-        kind: "program",
-        name,
-    };
-    let program = object.program_mut(name).ok_or(missing)?;
-    match program {
-        Program::Xdp(xdp) => xdp.load(),
-        Program::SchedClassifier(classifier) => classifier.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-    .map_err(|error| refused_program(name, error))?;
-    let as_object_error = |error: ProgramError| LoadError::Object(error.to_string());
-    let info = program.info().map_err(as_object_error)?;
-    stats.push(ProgramStats {
-        name,
-        verified_instructions: info.verified_instruction_count().unwrap_or(0),
-        translated_bytes: info.size_translated().unwrap_or(0),
-        jited_bytes: info.size_jitted(),
-    });
-    let fd = program.fd().map_err(as_object_error)?;
-    fd.as_fd()
-        .try_clone_to_owned()
-        .map_err(|error| LoadError::Object(error.to_string()))
-}
-
-/// Takes a map out of the object and checks that its layout is the one this build knows.
-pub(super) fn typed<T>(
-    object: &mut Ebpf,
-    name: &'static str,
-    make: impl FnOnce(MapData) -> std::io::Result<T>,
-) -> Result<T, LoadError> {
-    make(take(object, name)?).map_err(|source| refused_map(name, source))
-}
-
-fn take(object: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
-    let missing = || LoadError::Missing { kind: "map", name };
-    let (Map::Array(data)
-    | Map::ArrayOfMaps(data)
-    | Map::HashMap(data)
-    | Map::LruHashMap(data)
-    | Map::LpmTrie(data)
-    | Map::PerCpuArray(data)) = object.take_map(name).ok_or_else(missing)?
-    else {
-        return Err(missing());
-    };
-    Ok(data)
-}
-
-pub(super) fn refused_map(what: &str, source: std::io::Error) -> LoadError {
-    LoadError::Map {
-        what: what.to_owned(),
-        source,
-    }
-}
-
-fn refused_program(name: &'static str, error: ProgramError) -> LoadError {
-    if let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = &error
-    {
-        if io_error.raw_os_error() == Some(libc::EPERM) {
-            return LoadError::Capabilities {
-                missing: capabilities::explain_refusal(&[
-                    capabilities::BPF,
-                    capabilities::NET_ADMIN,
-                    capabilities::PERFMON,
-                ]),
-            };
-        }
-        let log = verifier_log.to_string();
-        let lines = log.lines().count();
-        let tail: Vec<_> = log.lines().skip(lines.saturating_sub(3)).collect();
-        return LoadError::Verifier {
-            program: name,
-            message: format!("{io_error}: {}", tail.join("; ")),
-        };
-    }
-    LoadError::Object(error.to_string())
-}
-
-fn refused(error: EbpfError) -> LoadError {
-    if let EbpfError::MapError(MapError::CreateError { name, io_error }) = error {
-        if io_error.raw_os_error() == Some(libc::EPERM) {
-            return LoadError::Capabilities {
-                missing: capabilities::explain_refusal(&[capabilities::BPF]),
-            };
-        }
-        return refused_map(&format!("map `{name}`"), io_error);
-    }
-    LoadError::Object(error.to_string())
 }

@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, io};
 
 use aya::maps::MapData;
 
-use super::{
-    pin::State,
-    sys::{map::create_table, table::Table},
+use crate::{
+    bpf::{
+        pin::State,
+        sys::map::{Table, create_table},
+    },
+    lists::Record,
 };
-use crate::lists::Record;
 
 /// Its name among the pinned maps; a new one where the layout of [`Record`] changes.
 const NAME: &str = "LIST_RECORDS_1";
@@ -46,12 +48,7 @@ impl ListRecords {
             return Ok(None);
         };
         let table = Table::new(map)?;
-        let mut held = BTreeMap::new();
-        for key in table.keys()? {
-            if let Some(record) = table.get(&key)? {
-                held.insert(key, record);
-            }
-        }
+        let held = table.elements()?.into_iter().collect();
         Ok(Some(Self { table, held }))
     }
 
@@ -72,7 +69,7 @@ impl ListRecords {
         }
         for (key, record) in wanted {
             if self.held.get(&key) != Some(&record) {
-                self.table.put(&[key], &[record])?;
+                self.table.set(&key, &record)?;
                 self.held.insert(key, record);
             }
         }
