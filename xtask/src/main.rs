@@ -5,6 +5,7 @@ mod build;
 mod command;
 mod ebpf;
 mod fuzz;
+mod packages;
 mod run;
 mod test;
 

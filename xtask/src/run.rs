@@ -6,19 +6,37 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build;
 use crate::command::{as_root, find};
+use crate::packages;
 
-/// Programs without which there is no lab, and their Debian packages.
-const LAB_TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("ethtool", "ethtool")];
+/// Programs that the lab calls, and their Debian packages.
+const LAB_TOOLS: [(&str, &str); 3] = [
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("openssl", "openssl"),
+];
+
+/// Installs what the lab lacks, on Debian and its kin, or names it.
+fn provide_tools() -> Result<()> {
+    let missing = LAB_TOOLS.iter().filter(|(tool, _)| find(tool).is_none());
+    let (tools, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    if tools.is_empty() {
+        return Ok(());
+    }
+    let needs = format!("the lab needs {}", tools.join(", "));
+    if find("apt-get").is_none() {
+        bail!(
+            "{needs}: install them, in Debian's packages {}",
+            packages.join(" ")
+        );
+    }
+    packages::install(&packages).with_context(|| needs)
+}
 
 /// Shows the sensor at work in the lab, or runs it with `args` on a real interface.
 pub(crate) fn run(seconds: Option<u64>, args: &[String]) -> Result<()> {
     if args.is_empty() {
         // Before minutes of building.
-        for (tool, package) in LAB_TOOLS {
-            if find(tool).is_none() {
-                bail!("the lab needs `{tool}`: apt install {package}");
-            }
-        }
+        provide_tools()?;
     }
     let sensor = build::sensor()?;
     let mut command = if args.is_empty() {

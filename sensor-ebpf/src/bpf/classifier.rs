@@ -16,7 +16,8 @@ use sensor_ebpf::{
 };
 
 use super::{
-    run::{Outcome, Run},
+    account::Outcome,
+    run::Run,
     sample::{self, Source},
 };
 

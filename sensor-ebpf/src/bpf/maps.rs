@@ -20,7 +20,7 @@ use sensor_ebpf::{
     lists::index,
 };
 
-use super::guard::Subject;
+use super::blocked::LastBlocked;
 
 /// `BPF_F_MMAPABLE`: such an array's values start at a page, so that a block of a filter is a cache
 /// line, and a slot for a flow two; user space can map them.
@@ -138,10 +138,6 @@ pub(super) static BUDGETS: Array<u64, BUDGET_COUNT> = Array::new();
 #[btf_map]
 pub(super) static BUDGET_SHARES: PerCpuArray<BudgetShare, BUDGET_COUNT> = PerCpuArray::new();
 
-/// What the guard looks at.
-#[btf_map]
-pub(super) static GUARD_SUBJECT: PerCpuArray<Subject, 1> = PerCpuArray::new();
-
 /// A segment that the guard looks into: too large for the stack.
 #[btf_map]
 pub(super) static GUARD_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
@@ -222,4 +218,5 @@ pub(super) struct Cpu {
     pub(super) spent: [u32; 5],
     /// Records since the last wake-up.
     pub(super) unnotified: u32,
+    pub(super) last_blocked: LastBlocked,
 }

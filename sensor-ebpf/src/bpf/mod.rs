@@ -1,7 +1,9 @@
 //! Everything that exists in the kernel only. `run` holds what one run of a program needs to
-//! know; `xdp` and `classifier` fill it in and are the entry points.
+//! know, `account` books it, `xdp` and `classifier` fill it in and are the entry points.
 
+mod account;
 mod atomic;
+mod blocked;
 mod bounds;
 mod classifier;
 mod count;

@@ -13,8 +13,9 @@ use sensor_ebpf::{
 };
 
 use super::{
+    account::Outcome,
     guard::{self, Frame},
-    run::{Outcome, Run},
+    run::Run,
     sample::{self, Source},
 };
 

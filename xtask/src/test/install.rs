@@ -1,19 +1,19 @@
-//! Installing what a fresh Debian 12 lacks, or naming it.
+//! What the tests need beyond stable Rust: installed, or named.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::tally::Tally;
-use crate::command::{as_root, cargo, check, find, program, root};
+use crate::command::{cargo, check, find, root};
+use crate::packages;
 
 /// Packages that the tests use, one a line.
 const PACKAGES: &str = ".ci/packages";
 
 /// Installs the Debian packages that are missing; what cannot be installed is named, and the
 /// checks that need it say so themselves.
-pub(crate) fn packages(tally: &mut Tally) {
+pub(crate) fn debian_packages(tally: &mut Tally) {
     let list = match std::fs::read_to_string(root().join(PACKAGES)) {
         Ok(list) => list,
         Err(error) => return tally.fail(PACKAGES, &error.to_string()),
@@ -22,38 +22,14 @@ pub(crate) fn packages(tally: &mut Tally) {
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .filter(|package| !installed(package))
+        .filter(|package| !packages::is_installed(package))
         .collect();
     if missing.is_empty() {
         return;
     }
-    eprintln!("=== installing {}", missing.join(" "));
-    if let Err(error) = apt(&missing) {
-        eprintln!("xtask: cannot install {}: {error:#}", missing.join(" "));
+    if let Err(error) = packages::install(&missing) {
+        eprintln!("xtask: {error:#}");
     }
-}
-
-fn installed(package: &str) -> bool {
-    program("dpkg-query")
-        .args(["--show", "--showformat=${db:Status-Status}", package])
-        .stderr(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.stdout == b"installed")
-}
-
-/// Brings apt's lists of packages up to date.
-///
-/// # Errors
-/// Without root, apt or network.
-pub(crate) fn update() -> Result<()> {
-    check(as_root("apt-get", &[])?.args(["update", "--quiet"]))
-}
-
-fn apt(packages: &[&str]) -> Result<()> {
-    update()?;
-    let frontend = [("DEBIAN_FRONTEND", "noninteractive".as_ref())];
-    let words = ["install", "--quiet", "--yes", "--no-install-recommends"];
-    check(as_root("apt-get", &frontend)?.args(words).args(packages))
 }
 
 /// The linker for BPF, which Debian does not have.

@@ -45,7 +45,7 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
         .cloned()
         .partition(|filter| filter == second_kernel::STAGE);
     if all {
-        install::packages(&mut tally);
+        install::debian_packages(&mut tally);
         checks(&mut tally);
     }
     match libtest::build() {

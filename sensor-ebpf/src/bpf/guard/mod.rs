@@ -27,9 +27,9 @@ use super::{
     maps::{DESTINATION_COUNTERS, DESTINATIONS, GUARD, HEARTBEAT},
     run::Run,
 };
+use subject::Subject;
 
 pub(super) use state::{Segment, completed, is_watching, segment};
-pub(super) use subject::Subject;
 
 /// Flags of a TCP header that tell a SYN that asks for a connection.
 const SYN: u8 = 0x02;

@@ -6,20 +6,23 @@
 
 use core::arch::asm;
 
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use sensor_ebpf::{
     abi::{DestinationKey, FlowKey, key_flags},
     parse::Headers,
 };
 
-use super::super::maps::GUARD_SUBJECT;
+/// One segment for each CPU.
+#[btf_map]
+static GUARD_SUBJECT: PerCpuArray<Subject, 1> = PerCpuArray::new();
 
 /// More than any offset that the parser reaches; the verifier wants to see it bounded.
 const MAX_OFFSET: u64 = 1 << 14;
 
-/// A received segment, one for each CPU.
+/// A received segment.
 #[repr(C, align(8))]
-pub(in crate::bpf) struct Subject {
-    pub(in crate::bpf) key: FlowKey,
+pub(super) struct Subject {
+    pub(super) key: FlowKey,
     /// Whom it was sent to.
     pub(super) to: DestinationKey,
     tcp_flags: u8,

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::super::install;
 use crate::command::{check, output, program, target_dir};
+use crate::packages;
 
 /// The package that depends on the newest image of the release.
 const PACKAGE: &str = "linux-image-amd64";
@@ -56,7 +56,7 @@ pub(super) fn fetch() -> Result<Kernel> {
         Ok(package) => package,
         // The lists of a fresh machine are empty, and old ones name what is no longer there.
         Err(_) => {
-            install::update()?;
+            packages::update()?;
             download(&folder)?
         }
     };
