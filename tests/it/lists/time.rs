@@ -80,3 +80,28 @@ fn hits_and_reasons_name_the_entry() -> Result<()> {
         Ok(())
     })
 }
+
+/// What a CPU remembers of a source holds no longer than the lists that said so.
+#[test]
+fn a_source_that_was_just_blocked_passes_once_the_lists_say_so() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    for (from, neighbour) in [("10.0.0.1", "10.0.0.9"), ("2001:db8::1", "2001:db8::9")] {
+        Bed::run(|bed| {
+            let frame = packet(from.parse()?, true, 80);
+            // With it the index goes on pointing at single addresses.
+            bed.list(List::Block, neighbour, None)?;
+            bed.list(List::Block, from, None)?;
+            assert!(!bed.passes(&frame)? && !bed.passes(&frame)?, "{from}");
+            bed.list(List::Allow, from, None)?;
+            assert!(bed.passes(&frame)?, "{from} is allowed");
+            bed.unlist(List::Allow, from)?;
+            assert!(!bed.passes(&frame)? && !bed.passes(&frame)?, "{from}");
+            bed.unlist(List::Block, from)?;
+            assert!(bed.passes(&frame)?, "{from} is listed no more");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
