@@ -10,12 +10,7 @@ use super::{
 };
 
 pub(super) fn decide(case: &Case, run: &Run) -> Result<Vec<Outcome>> {
-    let text = case
-        .files()
-        .first()
-        .map(std::fs::read_to_string)
-        .transpose()?
-        .unwrap_or_default();
+    let text = case.text()?;
     let expected: Value = serde_json::from_str(&text)?;
     let sessions = expected["sessions3"]
         .as_array()

@@ -18,6 +18,12 @@ pub(super) struct Case {
 }
 
 impl Case {
+    /// The expectation, where it is one file.
+    pub(super) fn text(&self) -> Result<String> {
+        let path = self.root.join(&self.expected);
+        std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))
+    }
+
     /// The files of the expectation.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let Some((folder, list)) = self.expected.split_once('{') else {

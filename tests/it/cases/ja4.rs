@@ -10,12 +10,7 @@ use super::{
 };
 
 pub(super) fn decide(case: &Case, run: &Run) -> Result<Vec<Outcome>> {
-    let text = case
-        .files()
-        .first()
-        .map(std::fs::read_to_string)
-        .transpose()?
-        .unwrap_or_default();
+    let text = case.text()?;
     // The snapshot is the second document of the file, behind its metadata.
     let streams = text.splitn(3, "---").nth(2).unwrap_or_default();
     let streams: Yaml = serde_yaml_ng::from_str(streams)?;

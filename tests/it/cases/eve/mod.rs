@@ -12,12 +12,7 @@ use super::{Outcome, Skip, capture::Run, index::Case};
 const VERSION: [u64; 3] = [8, 0, 6];
 
 pub(super) fn decide(case: &Case) -> Result<Vec<Outcome>> {
-    let text = case
-        .files()
-        .first()
-        .map(std::fs::read_to_string)
-        .transpose()?
-        .unwrap_or_default();
+    let text = case.text()?;
     let test: Yaml = serde_yaml_ng::from_str(&text)?;
     let options = Options::of(&test);
     let run = Run::of(&case.capture, options.midstream)?;
