@@ -1,4 +1,4 @@
-//! Frames of every link type, with time running as the input says.
+//! Frames of every link type, captured and sampled, with time running as the input says.
 #![no_main]
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use sensor::core::{
     proto,
     time::Timestamp,
 };
+use sensor_ebpf::abi::Direction;
 use sensor_fuzz::{Pieces, check_event};
 
 const LINKS: [LinkType; 5] = [
@@ -34,9 +35,20 @@ fuzz_target!(|data: &[u8]| {
         };
         let frame = Frame {
             time: Timestamp(time),
-            link: LINKS[usize::from(tag & 0x0f) % LINKS.len()],
-            origin: Origin::Capture {
-                number: number as u64 + 1,
+            link: LINKS[usize::from(tag & 0x07) % LINKS.len()],
+            origin: if tag & 0x08 == 0 {
+                Origin::Capture {
+                    number: number as u64 + 1,
+                }
+            } else {
+                Origin::Sample {
+                    epoch: 1,
+                    number: number as u64,
+                    segments: 1,
+                    ifindex: 1,
+                    direction: Direction::Ingress,
+                    vlan: None,
+                }
             },
             wire_len: piece.len() as u32 + u32::from(tag & 0x10) * 8,
             data: Bytes::copy_from_slice(piece),
