@@ -32,6 +32,8 @@ pub struct Limits {
     /// Samples of a connection's originator, and of its responder, that may bring no new
     /// transaction before no more than the usual are wanted.
     pub unproductive_samples: [u16; 2],
+    /// Bytes of the latest frames that are kept as evidence; 0 for none.
+    pub evidence_bytes: usize,
     /// Anomalies that one flow reports; later ones are only counted.
     pub flow_anomalies: u8,
 }
@@ -52,6 +54,7 @@ impl Default for Limits {
             tunnel_depth: 4,
             wishes: 8192,
             unproductive_samples: [1024, 128],
+            evidence_bytes: 0,
             flow_anomalies: 16,
         }
     }

@@ -9,6 +9,7 @@ mod defrag;
 pub mod detect;
 pub mod engine;
 pub mod event;
+mod evidence;
 pub mod flow;
 pub mod frame;
 pub mod kernel;

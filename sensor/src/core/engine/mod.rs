@@ -26,6 +26,7 @@ use self::front::{Found, Front};
 use self::packet::{Taken, anomaly};
 use self::tracker::Tracker;
 use super::event::{AnomalyKind, Event};
+use super::evidence::Evidence;
 use super::frame::Frame;
 use super::kernel::Drain;
 use super::limits::{Limits, Timeouts};
@@ -70,6 +71,7 @@ pub struct Engine {
     front: Front,
     tracker: Tracker,
     emitted: Emitted,
+    evidence: Evidence,
     /// Number of the current input, from 1.
     input: u64,
 }
@@ -79,6 +81,7 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         Self {
             front: Front::new(config.seed, config.limits),
+            evidence: Evidence::new(config.limits.evidence_bytes),
             tracker: Tracker::new(config),
             emitted: Emitted::default(),
             input: 0,
@@ -98,13 +101,24 @@ impl Engine {
     /// Takes one frame. Frames should come in the order of time; one that is earlier than others
     /// before it is taken at its own time and moves no timer.
     pub fn on_frame(&mut self, frame: &Frame, out: &mut Out<'_>) {
-        let (front, tracker, mut out) = self.begin(out);
+        self.input += 1;
+        let Self {
+            front,
+            tracker,
+            emitted,
+            evidence,
+            input,
+        } = self;
+        let mut out = Emitter::new(out, emitted, *input);
         tick(front, tracker, frame.time, &mut out);
         // The flow of the outermost packet.
         let mut outer: Option<Taken> = None;
         front.frame(frame, &mut |found| {
             let is_inner = matches!(&found, Found::Packet(part) if part.tunnel.is_some());
             let taken = take(tracker, &found, &mut out);
+            if let Some(taken) = taken {
+                evidence.note(taken.flow, frame);
+            }
             if !is_inner {
                 outer = taken.or(outer);
             } else if let (Some(outer), Some(Taken { is_news: true, .. })) = (outer, taken) {
@@ -142,6 +156,12 @@ impl Engine {
     /// particular order.
     pub fn live_flows(&self, out: &mut Out<'_>) {
         self.tracker.live_flows(out);
+    }
+
+    /// The latest frames with a packet of the flow that has this `flow_id`, the oldest first, as far
+    /// as [`Limits::evidence_bytes`] had room for them.
+    pub fn frames_of(&self, flow: u64) -> impl Iterator<Item = &Frame> {
+        self.evidence.of(flow)
     }
 
     /// Takes the wishes that have come up since the last call, in their order.
