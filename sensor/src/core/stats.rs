@@ -86,6 +86,14 @@ pub struct ChecksumStats {
     pub offloaded: u64,
 }
 
+impl ChecksumStats {
+    /// All wrong ones.
+    #[must_use]
+    pub const fn wrong(&self) -> u64 {
+        self.ipv4 + self.tcp + self.udp + self.icmpv4 + self.icmpv6
+    }
+}
+
 /// Reassembly of IP datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefragStats {

@@ -17,7 +17,9 @@ const TOP: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     protocols: BTreeMap<(String, &'static str), Volume>,
+    /// Flows that are in no others.
     flows: Volume,
+    tunnelled: u64,
     /// Largest first.
     top: Vec<TopFlow>,
     dns: Tally,
@@ -84,7 +86,12 @@ impl Summary {
             .entry((protocol.clone(), application))
             .or_default()
             .add(flow);
-        self.flows.add(flow);
+        // What is within others is in their packets and bytes already.
+        if event.tunnel.is_none() {
+            self.flows.add(flow);
+        } else {
+            self.tunnelled += 1;
+        }
         let bytes = flow.bytes_toserver + flow.bytes_toclient;
         let place = self.top.partition_point(|other| other.bytes >= bytes);
         if place < TOP {
@@ -140,6 +147,9 @@ impl Summary {
             line(&format!("{protocol} {application}"), volume, out);
         }
         line("all", &self.flows, out);
+        if self.tunnelled > 0 {
+            let _ = writeln!(out, "  {} more are within these", self.tunnelled);
+        }
         let _ = writeln!(out, "\n{:<11} {:>13}  Largest flows", "packets", "bytes");
         for flow in &self.top {
             let _ = writeln!(
@@ -185,6 +195,14 @@ fn skipped(reading: &Reading, out: &mut String) {
         ),
         (engine.decoder.non_ip, "frames that are not IP".into()),
         (
+            engine.decoder.tunnelled_non_ip,
+            "packets of tunnels that carry something else than IP".into(),
+        ),
+        (
+            engine.decoder.malformed_tunnels,
+            "packets of tunnels that are broken, or nested too deeply".into(),
+        ),
+        (
             engine.decoder.invalid,
             "frames that are broken below the ports".into(),
         ),
@@ -206,6 +224,10 @@ fn skipped(reading: &Reading, out: &mut String) {
         ),
         (engine.stream.gaps, "holes in TCP streams".into()),
         (
+            engine.decoder.checksums.wrong(),
+            "packets with a wrong checksum".into(),
+        ),
+        (
             engine.stream.dropped_stream + engine.stream.dropped_memcap,
             "TCP segments given up for want of room".into(),
         ),
@@ -221,11 +243,16 @@ fn skipped(reading: &Reading, out: &mut String) {
 }
 
 fn protocol(event: &Event) -> String {
-    match event.proto {
+    let name = match event.proto {
         Some(proto) => proto
             .name()
             .map_or_else(|| format!("IP protocol {}", proto.0), str::to_owned),
         None => "unknown".to_owned(),
+    };
+    let extra = event.extra.as_ref();
+    match extra.and_then(|extra| extra.tunnel.as_ref()) {
+        Some(tunnel) => format!("{name} in {}", tunnel.kind),
+        None => name,
     }
 }
 

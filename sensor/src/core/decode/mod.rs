@@ -46,6 +46,16 @@ pub(crate) enum Stop {
     Wrong(&'static str),
 }
 
+impl Stop {
+    /// The event's name, where the rules are broken.
+    pub(crate) const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::NonIp | Self::Unparsed(_) => None,
+            Self::Short(name) | Self::Wrong(name) => Some(name),
+        }
+    }
+}
+
 impl From<UnparsedReason> for Stop {
     fn from(reason: UnparsedReason) -> Self {
         Self::Unparsed(reason)

@@ -33,7 +33,7 @@ pub(super) struct Part<'a> {
     pub(super) data: &'a Bytes,
     pub(super) meta: Meta,
     pub(super) tunnel: Option<&'a Tunnel>,
-    /// Another packet was found within.
+    /// It has another packet within, perhaps one that is not followed.
     pub(super) is_tunnel: bool,
     /// A tunnel's header, or what is behind it, breaks the rules: the event's name.
     pub(super) flaw: Option<&'static str>,
@@ -131,6 +131,15 @@ struct Layer {
     tunnel: Option<Tunnel>,
 }
 
+/// What is within a packet, if it is a tunnel's.
+#[derive(Default)]
+struct Within {
+    inner: Option<Layer>,
+    is_tunnel: bool,
+    /// The event's name where the rules are broken.
+    flaw: Option<&'static str>,
+}
+
 #[derive(Debug)]
 pub(super) struct Front {
     defrag: Defrag,
@@ -164,7 +173,8 @@ impl Front {
                 }
                 note_packet(stats, &packet);
                 if packet.headers.fragment.is_none() && !decode::may_be_tunnel(&packet) {
-                    let wrong_checksum = self.verify(&packet, &frame.data, &meta);
+                    let checksums = Checksums::of(&packet, &frame.data, &meta);
+                    let wrong_checksum = self.judge(checksums, packet.key.protocol);
                     return found(Found::Packet(Part {
                         packet: &packet,
                         data: &frame.data,
@@ -199,65 +209,73 @@ impl Front {
     /// Goes through a packet that is a fragment, or has others in it.
     fn layers(&mut self, mut layer: Layer, frame: &Frame, found: &mut impl FnMut(Found<'_>)) {
         let origin = decode::origin(&frame.origin);
+        let mut checksums = layer.checksums();
         loop {
-            let wrong_checksum = if layer.packet.headers.fragment.is_none() {
-                self.verify(&layer.packet, &layer.data, &layer.meta)
-            } else {
+            if layer.packet.headers.fragment.is_some() {
                 match self.reassemble(layer, origin, found) {
                     Some(whole) => layer = whole,
                     None => return,
                 }
+                checksums = layer.checksums();
                 // The header is not the sender's any more.
-                let sum = decode::transport_checksum(&layer.packet, &layer.data);
-                self.judge(sum, layer.packet.key.protocol)
-            };
-            let (inner, flaw) = self.inner(&layer, origin, is_cut(frame));
+                checksums.network = Checksum::Unknown;
+            }
+            let Within {
+                inner,
+                is_tunnel,
+                flaw,
+            } = self.within(&layer, origin, is_cut(frame));
+            let inner_checksums = inner.as_ref().map_or(Checksums::UNKNOWN, Layer::checksums);
+            if checksums.transport == Checksum::Wrong
+                && inner_checksums.transport == Checksum::Offloaded
+            {
+                // It was computed as if the device had filled in the inner one already: Linux'
+                // local checksum offload.
+                checksums.transport = Checksum::Offloaded;
+            }
+            let wrong_checksum = self.judge(checksums, layer.packet.key.protocol);
             found(Found::Packet(Part {
                 packet: &layer.packet,
                 data: &layer.data,
                 meta: layer.meta,
                 tunnel: layer.tunnel.as_ref(),
-                is_tunnel: inner.is_some(),
+                is_tunnel,
                 flaw,
                 wrong_checksum,
             }));
             match inner {
-                Some(inner) => layer = inner,
+                Some(inner) => (layer, checksums) = (inner, inner_checksums),
                 None => return,
             }
         }
     }
 
-    /// The packet in a tunnel's one, and what is wrong if there is none.
-    fn inner(
-        &mut self,
-        outer: &Layer,
-        origin: parse::Origin,
-        cut: bool,
-    ) -> (Option<Layer>, Option<&'static str>) {
+    /// What is within a packet.
+    fn within(&mut self, outer: &Layer, origin: parse::Origin, cut: bool) -> Within {
         let stats = &mut self.decoder;
+        let mut within = Within::default();
         let inner = match decode::inner(&outer.packet, &outer.data, origin) {
-            Ok(None) => return (None, None),
+            Ok(None) => return within,
             Ok(Some(inner)) => inner,
             Err(Stop::NonIp) => {
                 stats.tunnelled_non_ip += 1;
-                return (None, None);
+                within.is_tunnel = true;
+                return within;
             }
             // Nobody is to blame where the capture left bytes out.
-            Err(Stop::Short(_)) if cut => return (None, None),
-            Err(Stop::Short(name) | Stop::Wrong(name)) => {
+            Err(Stop::Short(_)) if cut => return within,
+            Err(stop) => {
                 stats.malformed_tunnels += 1;
-                return (None, Some(name));
-            }
-            Err(Stop::Unparsed(_)) => {
-                stats.malformed_tunnels += 1;
-                return (None, None);
+                within.flaw = stop.name();
+                return within;
             }
         };
+        within.is_tunnel = true;
         let depth = outer.tunnel.as_ref().map_or(0, Tunnel::depth);
         if depth >= self.limits.tunnel_depth {
             stats.malformed_tunnels += 1;
-            return (None, Some("decoder.too_many_layers"));
+            within.flaw = Some("decoder.too_many_layers");
+            return within;
         }
         stats.tunnelled[inner.kind as usize] += 1;
         note_packet(stats, &inner.packet);
@@ -266,19 +284,14 @@ impl Front {
         let mut meta = outer.meta;
         meta.wire_len = u32::try_from(wire_end.saturating_sub(inner.at)).unwrap_or(u32::MAX);
         meta.count_here(Some(&outer.packet.key));
-        let tunnel = Tunnel::new(
-            inner.kind,
-            inner.id,
-            &outer.packet.key,
-            outer.tunnel.as_ref(),
-        );
-        let layer = Layer {
+        let around = outer.tunnel.as_ref();
+        within.inner = Some(Layer {
             packet: inner.packet,
             data: outer.data.slice(inner.at.min(captured)..captured),
             meta,
-            tunnel: Some(tunnel),
-        };
-        (Some(layer), None)
+            tunnel: Some(Tunnel::new(inner.kind, inner.id, &outer.packet.key, around)),
+        });
+        within
     }
 
     /// Takes a fragment; gives the datagram that is whole now.
@@ -344,45 +357,63 @@ impl Front {
         tell_orphans(&orphans, found);
     }
 
-    /// Verifies the checksums of a packet that is no fragment.
+    /// Counts what checksums tell, and names what is wrong.
     #[inline]
-    fn verify(&mut self, packet: &Packet, data: &[u8], meta: &Meta) -> Option<&'static str> {
-        // What a device is still to send, or has merged, has no checksum of its own yet.
-        if meta
-            .sample
-            .is_some_and(|sample| sample.direction == Direction::Egress || sample.segments > 1)
-        {
-            return None;
-        }
-        let header = match decode::network_checksum(packet, data) {
-            Checksum::Wrong => self.judge(Checksum::Wrong, 4),
-            _ => None,
-        };
-        let transport = decode::transport_checksum(packet, data);
-        self.judge(transport, packet.key.protocol).or(header)
-    }
-
-    /// Counts what a checksum tells, and names what is wrong.
-    #[inline]
-    fn judge(&mut self, checksum: Checksum, protocol: u8) -> Option<&'static str> {
+    fn judge(&mut self, checksums: Checksums, protocol: u8) -> Option<&'static str> {
         let stats = &mut self.decoder.checksums;
-        match checksum {
-            Checksum::Right | Checksum::Unknown => return None,
-            Checksum::Offloaded => {
-                stats.offloaded += 1;
-                return None;
-            }
-            Checksum::Wrong => {}
+        let Checksums { network, transport } = checksums;
+        stats.offloaded += u64::from(transport == Checksum::Offloaded);
+        let mut wrong = None;
+        if network == Checksum::Wrong {
+            stats.ipv4 += 1;
+            wrong = Some("decoder.ipv4.invalid_checksum");
         }
-        let (counter, name) = match protocol {
-            4 => (&mut stats.ipv4, "decoder.ipv4.invalid_checksum"),
-            6 => (&mut stats.tcp, "decoder.tcp.invalid_checksum"),
-            17 => (&mut stats.udp, "decoder.udp.invalid_checksum"),
-            1 => (&mut stats.icmpv4, "decoder.icmpv4.invalid_checksum"),
-            _ => (&mut stats.icmpv6, "decoder.icmpv6.invalid_checksum"),
-        };
-        *counter += 1;
-        Some(name)
+        if transport == Checksum::Wrong {
+            let (counter, name) = match protocol {
+                6 => (&mut stats.tcp, "decoder.tcp.invalid_checksum"),
+                17 => (&mut stats.udp, "decoder.udp.invalid_checksum"),
+                1 => (&mut stats.icmpv4, "decoder.icmpv4.invalid_checksum"),
+                _ => (&mut stats.icmpv6, "decoder.icmpv6.invalid_checksum"),
+            };
+            *counter += 1;
+            wrong = Some(name);
+        }
+        wrong
+    }
+}
+
+/// What a packet's checksums tell.
+#[derive(Clone, Copy, Debug)]
+struct Checksums {
+    network: Checksum,
+    transport: Checksum,
+}
+
+impl Checksums {
+    const UNKNOWN: Self = Self {
+        network: Checksum::Unknown,
+        transport: Checksum::Unknown,
+    };
+
+    #[inline]
+    fn of(packet: &Packet, data: &[u8], meta: &Meta) -> Self {
+        let is_unfinished =
+            |sample: Sample| sample.direction == Direction::Egress || sample.segments > 1;
+        // What a device is still to send, or has merged, has no checksum of its own yet; neither
+        // has a fragment.
+        if packet.headers.fragment.is_some() || meta.sample.is_some_and(is_unfinished) {
+            return Self::UNKNOWN;
+        }
+        Self {
+            network: decode::network_checksum(packet, data),
+            transport: decode::transport_checksum(packet, data),
+        }
+    }
+}
+
+impl Layer {
+    fn checksums(&self) -> Checksums {
+        Checksums::of(&self.packet, &self.data, &self.meta)
     }
 }
 

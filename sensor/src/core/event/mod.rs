@@ -145,6 +145,15 @@ impl Event {
         }
     }
 
+    /// Whether packets and bytes are those of samples, which the kernel has counted for another
+    /// flow, or for none.
+    #[must_use]
+    pub fn counts_samples(&self) -> bool {
+        self.extra
+            .as_ref()
+            .is_some_and(|extra| extra.counted.is_some())
+    }
+
     /// Adds to the object `sensor`, keeping what it tells of a tunnel.
     pub fn add_extra(&mut self, mut extra: Box<Extra>) {
         if let Some(old) = self.extra.take() {

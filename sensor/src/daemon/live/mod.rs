@@ -82,7 +82,9 @@ struct Taker {
 impl Taker {
     fn take(&mut self, event: Event) {
         self.dissected.count(&event);
-        if let Body::Flow { flow, .. } = &event.body {
+        if let Body::Flow { flow, .. } = &event.body
+            && !event.counts_samples()
+        {
             self.told_packets += flow.pkts_toserver + flow.pkts_toclient;
         }
         self.outputs.push(event);

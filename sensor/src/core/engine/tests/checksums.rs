@@ -91,3 +91,28 @@ fn samples_on_their_way_out_are_not_judged() {
         assert_eq!(run.shown().len(), 1 - count as usize);
     }
 }
+
+/// A segment in a tunnel, as Linux hands it to a device that computes checksums: the inner one is
+/// left out, and the outer one computed as if it were there.
+#[test]
+fn the_checksum_of_a_tunnel_reckons_with_what_the_device_fills_in() {
+    let inner = client("A", 101, 501, b"!sent").bytes();
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(50_000, 4789)
+        .write(
+            &mut frame,
+            &[&[8, 0, 0, 0, 0, 0, 42, 0], &inner[..]].concat(),
+        )
+        .unwrap();
+    frame[14 + 28 + 8 + 14 + 20 + 16..][..2].fill(0);
+    let mut run = run(true);
+    run.captured(0, frame.into());
+    assert_eq!(
+        (run.shown(), anomalies(&run)),
+        (vec![">!sent".to_owned()], vec![])
+    );
+    let checksums = run.engine.stats().decoder.checksums;
+    assert_eq!((checksums.wrong(), checksums.offloaded), (0, 2));
+}

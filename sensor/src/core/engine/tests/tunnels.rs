@@ -254,6 +254,19 @@ fn live_all_of_a_tunnel_is_wanted_while_there_is_something_new_in_it() {
 }
 
 #[test]
+fn live_a_tunnel_is_never_enough_whatever_came_first() {
+    let arp = [&[2; 12][..], &[8, 6], &[0; 28]].concat();
+    let mut run = Run::with(Echo::default());
+    for number in 1..20 {
+        run.frame(&sampled(0, 1, number, false, vxlan(true, &arp)));
+    }
+    let verdicts: Vec<_> = run.engine.take_wishes().map(|wish| wish.verdict).collect();
+    assert_eq!(verdicts, [Verdict::More]);
+    let stats = run.engine.stats().decoder;
+    assert_eq!((stats.tunnelled_non_ip, stats.malformed_tunnels), (19, 0));
+}
+
+#[test]
 fn live_a_hole_within_a_tunnel_is_a_loss_only_where_the_tunnel_has_none() {
     let segment = |seq, payload| vxlan(true, &client("A", seq, 501, payload).bytes());
     let mut run = Run::with(Echo::default());
