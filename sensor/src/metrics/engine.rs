@@ -4,7 +4,7 @@ use super::{
     dissected::{
         CLASSES, DETECTORS, EVENT_TYPES, METHODS, QTYPES, RCODES, SEVERITIES, TLS_VERSIONS,
     },
-    table::{Kind, Label, Metric, Samples, Values},
+    metric::{Kind, Label, Metric, Samples, Values},
 };
 use crate::core::stats::DecoderStats;
 

@@ -5,7 +5,7 @@ use sensor_ebpf::abi::DestinationCounters;
 
 use super::{
     Snapshot,
-    table::{DEVICE, Kind, Label, Metric, Samples, Values},
+    metric::{DEVICE, Kind, Label, Metric, Samples, Values},
 };
 use crate::guard::STATES;
 

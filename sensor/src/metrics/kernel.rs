@@ -6,7 +6,7 @@ use crate::bpf::UNKNOWN_DEVICE;
 
 use super::{
     Device, Flowed, Snapshot,
-    table::{DEVICE, Kind, Label, Metric, Samples, Values},
+    metric::{DEVICE, Kind, Label, Metric, Samples, Values},
 };
 
 const ACTIONS: &[&str] = &["pass", "drop", "tx"];

@@ -1,6 +1,6 @@
 //! Metrics of the sensor itself: build, outputs, configuration, work.
 
-use super::table::{Kind, Label, Metric, Values};
+use super::metric::{Kind, Label, Metric, Values};
 
 const OUTPUTS: [&str; 2] = ["eve_file", "eve_stdout"];
 
