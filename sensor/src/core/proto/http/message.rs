@@ -6,17 +6,10 @@ use super::{
     HEADER, HOST, METHOD, REQUEST_BODY, RESPONSE_BODY, STATUS, URI, USER_AGENT,
     body::{Body, Chunk, Framing, Step},
     connection::{Connection, Next, State},
-    parser::{Head, Kind},
+    parser::{Head, Kind, status_code},
     transaction::Transaction,
 };
 use crate::core::proto::{Context, Side};
-
-pub(super) fn status_code(text: &[u8]) -> Option<u16> {
-    let text = (text.len() == 3)
-        .then(|| std::str::from_utf8(text).ok())
-        .flatten()?;
-    text.parse().ok().filter(|code| (100..1000).contains(code))
-}
 
 impl Connection {
     pub(super) fn on_head(

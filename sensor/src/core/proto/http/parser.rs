@@ -186,3 +186,11 @@ pub(super) const fn trim(text: &[u8]) -> &[u8] {
 const fn trim_end(text: &[u8]) -> &[u8] {
     text.trim_ascii_end()
 }
+
+/// The code of a response's status line: three digits (RFC 9112 section 4).
+pub(super) fn status_code(text: &[u8]) -> Option<u16> {
+    let text = (text.len() == 3)
+        .then(|| std::str::from_utf8(text).ok())
+        .flatten()?;
+    text.parse().ok().filter(|code| (100..1000).contains(code))
+}

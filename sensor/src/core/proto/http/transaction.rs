@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::parser::{Head, trim};
+use super::parser::{Head, status_code, trim};
 use crate::core::event::{ContentRange, Extra, Http, Text};
 
 /// What is known of one exchange.
@@ -71,7 +71,7 @@ impl Transaction {
     pub(super) fn response(&mut self, head: &Head<'_>) {
         let [_, status, reason] = head.start;
         let http = &mut self.http;
-        match super::message::status_code(status) {
+        match status_code(status) {
             Some(code) => http.status = Some(code),
             None => http.status_string = some(status),
         }
