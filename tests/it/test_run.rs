@@ -47,6 +47,21 @@ struct XdpMd {
 const SK_BUFF: usize = 192;
 const SK_BUFF_IFINDEX: usize = 40;
 
+/// Keeps the calling thread on the CPU that it runs on now: what the programs keep for each CPU is
+/// then the same from run to run.
+pub(crate) fn stay_on_this_cpu() -> io::Result<()> {
+    // SAFETY: a `cpu_set_t` is plain bits, for which zeros are valid; the calls only read it.
+    unsafe {
+        let cpu = usize::try_from(libc::sched_getcpu()).map_err(|_| io::Error::last_os_error())?;
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        if libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Runs a classifier `repeat` times as if `frame` had crossed a device of this namespace; returns
 /// the last verdict.
 pub(crate) fn classify(

@@ -90,7 +90,7 @@ pub(super) struct Record {
 
 impl Programs {
     pub(super) fn load(setup: Setup) -> Result<Self> {
-        stay_on_this_cpu()?;
+        crate::test_run::stay_on_this_cpu()?;
         let other = std::env::var_os("SENSOR_BPF_OBJECT")
             .map(std::fs::read)
             .transpose()?;
@@ -397,19 +397,6 @@ const fn spill(epoch: u64) -> &'static str {
     } else {
         map::SPILL_1
     }
-}
-
-/// Latch and budgets are a CPU's own.
-fn stay_on_this_cpu() -> Result<()> {
-    // SAFETY: a `cpu_set_t` is plain bits, for which zeros are valid; the calls only read it.
-    let failed = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        let cpu = usize::try_from(libc::sched_getcpu())?;
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) != 0
-    };
-    ensure!(!failed, "{}", std::io::Error::last_os_error());
-    Ok(())
 }
 
 /// Plain bytes, for aya's typed maps: the ABI's own types cannot implement its `Pod` here.

@@ -36,6 +36,7 @@ impl Bed {
         namespace.ip(&format!("link add {DEVICE} type veth peer name list1"))?;
         namespace.ip(&format!("link set {DEVICE} up"))?;
         namespace.enter(|| {
+            test_run::stay_on_this_cpu()?;
             let mut plane = DataPlane::load(LoadOptions {
                 flow_table_capacity: 65_536,
                 ..LoadOptions::default()

@@ -105,3 +105,42 @@ fn a_source_that_was_just_blocked_passes_once_the_lists_say_so() -> Result<()> {
     }
     Ok(())
 }
+
+/// More sources than a CPU has places to remember them, of which each keeps its entry and reason.
+#[test]
+fn many_blocked_sources_in_turn_are_told_apart() -> Result<()> {
+    const ROUNDS: u64 = 3;
+    if !root_or_skip() {
+        return Ok(());
+    }
+    Bed::run(|bed| {
+        let sources: Vec<_> = (0..=255).map(|last| format!("10.0.0.{last}")).collect();
+        bed.list(List::Block, "10.0.0.0/25", None)?;
+        for (at, source) in sources.iter().enumerate() {
+            // Half of them are listed themselves; all have the same bits in the index.
+            if at % 2 == 0 {
+                bed.list(List::Block, source, None)?;
+            }
+        }
+        for _ in 0..ROUNDS {
+            for (at, source) in sources.iter().enumerate() {
+                let is_blocked = at % 2 == 0 || at < 128;
+                let frame = packet(source.parse()?, true, 80);
+                assert_eq!(bed.passes(&frame)?, !is_blocked, "{source}");
+            }
+        }
+        for (key, entry) in bed.lists.iter() {
+            let hits = bed.plane.list_hits(entry)?.packets;
+            let expected = if key.target.to_string().contains('/') {
+                64 * ROUNDS
+            } else {
+                ROUNDS
+            };
+            assert_eq!(hits, expected, "{}", key.target);
+        }
+        let dropped = bed.received()?.totals.dropped_by;
+        assert_eq!(dropped[DropReason::BlockAddress as usize], 128 * ROUNDS);
+        assert_eq!(dropped[DropReason::BlockPrefix as usize], 64 * ROUNDS);
+        Ok(())
+    })
+}
