@@ -34,6 +34,11 @@ impl Namespace {
         let namespace = Self {
             file: Arc::new(file),
         };
+        // Every program that is started inside does so, and could not say why it fails.
+        namespace.enter(mount_sys)?.context(
+            "cannot mount a /sys of its own for a network namespace: in a chroot, bind the root \
+             directory to itself first (mount --bind DIR DIR)",
+        )?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
     }
