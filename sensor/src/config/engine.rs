@@ -34,10 +34,10 @@ pub struct Engine {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksums {
-    /// They are dissected like others.
+    /// They are dissected like others; of large packets one in 16 is verified.
     #[default]
     Tolerant,
-    /// They are not dissected, as their receiver drops them.
+    /// They are not dissected, as their receiver drops them; all packets are verified.
     Strict,
 }
 

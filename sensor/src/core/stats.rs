@@ -76,6 +76,8 @@ impl DecoderStats {
 /// Checksums of packets that are there to their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChecksumStats {
+    /// Those of transports that were verified: not all of large packets.
+    pub verified: u64,
     /// Wrong ones.
     pub ipv4: u64,
     pub tcp: u64,

@@ -140,7 +140,8 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "sensor_wrong_checksums_total",
         kind: Kind::Counter,
-        help: "Received samples with a wrong checksum, of those that hold the whole packet.",
+        help: "Received samples with a wrong checksum, of those that were verified: they hold the \
+               whole packet, and unless engine.checksums is strict, it is small, or one in 16.",
         labels: &[label(
             "protocol",
             &["ipv4", "tcp", "udp", "icmpv4", "icmpv6"],

@@ -7,6 +7,7 @@ mod lab;
 mod lifecycle;
 mod passive;
 mod scrape;
+mod tunnels;
 
 use sensor_tests::traffic::Servers;
 use sensor_tests::{Counters, Lab, LabOptions, Sensor, SensorOptions};

@@ -223,10 +223,7 @@ fn skipped(reading: &Reading, out: &mut String) {
             "flows ended early for want of room".into(),
         ),
         (engine.stream.gaps, "holes in TCP streams".into()),
-        (
-            engine.decoder.checksums.wrong(),
-            "packets with a wrong checksum".into(),
-        ),
+        (engine.decoder.checksums.wrong(), "wrong checksums".into()),
         (
             engine.stream.dropped_stream + engine.stream.dropped_memcap,
             "TCP segments given up for want of room".into(),

@@ -45,10 +45,32 @@ pub(crate) fn fragmentable(packet: &Packet, data: &[u8]) -> usize {
     }
 }
 
-/// Whether the destination address is only that of the next stop.
-pub(super) fn is_source_routed(packet: &Packet, data: &[u8]) -> bool {
-    headers(packet, data).any(|(kind, at)| {
-        kind == ROUTING
-            && read::<4>(data, at).is_none_or(|[_, _, _, segments_left]| *segments_left > 0)
+/// Whether one of the header's addresses is not that of an end: the destination is the next stop's
+/// (RFC 8200 section 4.4), or the source has another at home (RFC 6275 section 6.3).
+pub(super) fn replace_addresses(packet: &Packet, data: &[u8]) -> bool {
+    headers(packet, data).any(|(kind, at)| match kind {
+        ROUTING => read::<4>(data, at).is_none_or(|[_, _, _, stops_left]| *stops_left > 0),
+        DESTINATION => has_home_address(data, at),
+        _ => false,
     })
+}
+
+/// Goes through the options of a header, RFC 8200 section 4.2.
+fn has_home_address(data: &[u8], start: usize) -> bool {
+    const PAD_1: u8 = 0;
+    const HOME_ADDRESS: u8 = 201;
+    let Some([_, words]) = read(data, start) else {
+        return false;
+    };
+    let end = start + (usize::from(*words) + 1) * 8;
+    let mut at = start + 2;
+    while at < end {
+        match read(data, at) {
+            Some([HOME_ADDRESS, _]) => return true,
+            Some([PAD_1, _]) => at += 1,
+            Some([_, len]) => at += 2 + usize::from(*len),
+            None => return false,
+        }
+    }
+    false
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use sensor_ebpf::abi::{Direction, FlowKey};
 use sensor_ebpf::parse;
 
+use super::EngineConfig;
 use crate::core::decode::{self, Checksum, Packet, Stop};
 use crate::core::defrag::{Defrag, Fragment, Orphan, Owed};
 use crate::core::flow::tunnel::Tunnel;
@@ -12,6 +13,12 @@ use crate::core::frame::{Frame, Origin};
 use crate::core::limits::Limits;
 use crate::core::stats::{DecoderStats, DefragStats};
 use crate::core::time::Timestamp;
+
+/// Packets of which no more bytes than these are under a checksum are always verified: summing up
+/// all bytes of large ones is what would cost most in the whole engine.
+const SMALL: usize = 256;
+/// So many frames have one whose packets are verified however large they are.
+const VERIFIED_ONE_IN: u64 = 16;
 
 /// What a frame is made of.
 pub(super) enum Found<'a> {
@@ -144,15 +151,17 @@ struct Within {
 pub(super) struct Front {
     defrag: Defrag,
     limits: Limits,
+    strict_checksums: bool,
     pub(super) decoder: DecoderStats,
     pub(super) fragments: DefragStats,
 }
 
 impl Front {
-    pub(super) fn new(seed: u64, limits: Limits) -> Self {
+    pub(super) fn new(config: &EngineConfig) -> Self {
         Self {
-            defrag: Defrag::new(seed),
-            limits,
+            defrag: Defrag::new(config.seed),
+            limits: config.limits,
+            strict_checksums: config.strict_checksums,
             decoder: DecoderStats::default(),
             fragments: DefragStats::default(),
         }
@@ -173,7 +182,8 @@ impl Front {
                 }
                 note_packet(stats, &packet);
                 if packet.headers.fragment.is_none() && !decode::may_be_tunnel(&packet) {
-                    let checksums = Checksums::of(&packet, &frame.data, &meta);
+                    let all = self.verifies_all();
+                    let checksums = Checksums::of(&packet, &frame.data, &meta, all);
                     let wrong_checksum = self.judge(checksums, packet.key.protocol);
                     return found(Found::Packet(Part {
                         packet: &packet,
@@ -209,14 +219,15 @@ impl Front {
     /// Goes through a packet that is a fragment, or has others in it.
     fn layers(&mut self, mut layer: Layer, frame: &Frame, found: &mut impl FnMut(Found<'_>)) {
         let origin = decode::origin(&frame.origin);
-        let mut checksums = layer.checksums();
+        let all = self.verifies_all();
+        let mut checksums = layer.checksums(all);
         loop {
             if layer.packet.headers.fragment.is_some() {
                 match self.reassemble(layer, origin, found) {
                     Some(whole) => layer = whole,
                     None => return,
                 }
-                checksums = layer.checksums();
+                checksums = layer.checksums(all);
                 // The header is not the sender's any more.
                 checksums.network = Checksum::Unknown;
             }
@@ -225,7 +236,9 @@ impl Front {
                 is_tunnel,
                 flaw,
             } = self.within(&layer, origin, is_cut(frame));
-            let inner_checksums = inner.as_ref().map_or(Checksums::UNKNOWN, Layer::checksums);
+            let inner_checksums = inner
+                .as_ref()
+                .map_or(Checksums::UNKNOWN, |inner| inner.checksums(all));
             if checksums.transport == Checksum::Wrong
                 && inner_checksums.transport == Checksum::Offloaded
             {
@@ -357,11 +370,18 @@ impl Front {
         tell_orphans(&orphans, found);
     }
 
+    /// Whether the checksums of the current frame are verified however large it is.
+    #[inline]
+    const fn verifies_all(&self) -> bool {
+        self.strict_checksums || self.decoder.packets.is_multiple_of(VERIFIED_ONE_IN)
+    }
+
     /// Counts what checksums tell, and names what is wrong.
     #[inline]
     fn judge(&mut self, checksums: Checksums, protocol: u8) -> Option<&'static str> {
         let stats = &mut self.decoder.checksums;
         let Checksums { network, transport } = checksums;
+        stats.verified += u64::from(transport != Checksum::Unknown);
         stats.offloaded += u64::from(transport == Checksum::Offloaded);
         let mut wrong = None;
         if network == Checksum::Wrong {
@@ -395,8 +415,9 @@ impl Checksums {
         transport: Checksum::Unknown,
     };
 
+    /// `all`: also of a large packet.
     #[inline]
-    fn of(packet: &Packet, data: &[u8], meta: &Meta) -> Self {
+    fn of(packet: &Packet, data: &[u8], meta: &Meta, all: bool) -> Self {
         let is_unfinished =
             |sample: Sample| sample.direction == Direction::Egress || sample.segments > 1;
         // What a device is still to send, or has merged, has no checksum of its own yet; neither
@@ -404,16 +425,22 @@ impl Checksums {
         if packet.headers.fragment.is_some() || meta.sample.is_some_and(is_unfinished) {
             return Self::UNKNOWN;
         }
+        let end = packet.headers.end.min(data.len());
+        let is_small = end.saturating_sub(packet.headers.transport) <= SMALL;
         Self {
             network: decode::network_checksum(packet, data),
-            transport: decode::transport_checksum(packet, data),
+            transport: if all || is_small {
+                decode::transport_checksum(packet, data)
+            } else {
+                Checksum::Unknown
+            },
         }
     }
 }
 
 impl Layer {
-    fn checksums(&self) -> Checksums {
-        Checksums::of(&self.packet, &self.data, &self.meta)
+    fn checksums(&self, all: bool) -> Checksums {
+        Checksums::of(&self.packet, &self.data, &self.meta, all)
     }
 }
 

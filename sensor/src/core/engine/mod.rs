@@ -44,7 +44,8 @@ pub struct EngineConfig {
     pub timeouts: Timeouts,
     /// Dissect TCP connections whose start was not seen, too.
     pub midstream: bool,
-    /// What has a wrong checksum is counted, but not dissected, as its receiver would drop it.
+    /// What has a wrong checksum is counted, but not dissected, as its receiver would drop it. All
+    /// checksums are verified then; else those of small packets, and of large ones some.
     pub strict_checksums: bool,
     pub registry: Registry,
 }
@@ -80,7 +81,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            front: Front::new(config.seed, config.limits),
+            front: Front::new(&config),
             evidence: Evidence::new(config.limits.evidence_bytes),
             tracker: Tracker::new(config),
             emitted: Emitted::default(),

@@ -88,19 +88,18 @@ pub(crate) fn transport(packet: &Packet, data: &[u8]) -> Checksum {
     if is_left_out {
         return Checksum::Offloaded;
     }
-    if is_source_routed(packet, data) {
-        // The checksum is over the last stop's address.
+    if has_other_addresses(packet, data) {
         return Checksum::Unknown;
     }
     Checksum::Wrong
 }
 
-/// Whether the destination address need not be the one that the sender had in mind: RFC 791
-/// section 3.1, RFC 8200 section 8.1.
+/// Whether the sum may be over other addresses than the header's: RFC 791 section 3.1 on source
+/// routes, RFC 8200 section 8.1.
 #[cold]
-fn is_source_routed(packet: &Packet, data: &[u8]) -> bool {
+fn has_other_addresses(packet: &Packet, data: &[u8]) -> bool {
     if packet.is_v6() {
-        extensions::is_source_routed(packet, data)
+        extensions::replace_addresses(packet, data)
     } else {
         packet.headers.transport - packet.headers.ip > V4_HEADER
     }

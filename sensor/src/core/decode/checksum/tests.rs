@@ -120,16 +120,21 @@ fn the_header_of_ipv4_has_its_own() {
 }
 
 #[test]
-fn a_source_route_hides_what_was_summed() {
-    // A routing header whose last stop is still to come.
-    let mut frame = frames(b"abc").remove(3);
-    let header = [6, 2, 0, 1, 0, 0, 0, 0].into_iter().chain([9; 16]);
-    frame.splice(54..54, header);
-    frame[20] = 43;
-    let len = (frame.len() - 54) as u16;
-    frame[18..20].copy_from_slice(&len.to_be_bytes());
-    frame[22] ^= 1;
-    assert_eq!(verdicts(&frame).1, Checksum::Unknown);
-    frame[54 + 3] = 0;
-    assert_eq!(verdicts(&frame).1, Checksum::Wrong);
+fn other_addresses_than_the_headers_may_have_been_summed() {
+    // A routing header whose last stop is still to come, or not; options with a home address
+    // behind some padding, or with other ones.
+    for (kind, header, expected) in [
+        (43, [6, 2, 0, 1, 0, 0, 0, 0], Checksum::Unknown),
+        (43, [6, 2, 0, 0, 0, 0, 0, 0], Checksum::Wrong),
+        (60, [6, 2, 0, 1, 0, 201, 16, 9], Checksum::Unknown),
+        (60, [6, 2, 0, 1, 0, 5, 16, 9], Checksum::Wrong),
+    ] {
+        let mut frame = frames(b"abc").remove(3);
+        frame.splice(54..54, header.into_iter().chain([9; 16]));
+        frame[20] = kind;
+        let len = (frame.len() - 54) as u16;
+        frame[18..20].copy_from_slice(&len.to_be_bytes());
+        frame[22] ^= 1;
+        assert_eq!(verdicts(&frame).1, expected, "{header:?}");
+    }
 }

@@ -44,6 +44,7 @@ fn a_wrong_segment_is_dissected_unless_that_is_refused() {
         assert_eq!(
             checksums,
             ChecksumStats {
+                verified: 6,
                 tcp: 2,
                 ..ChecksumStats::default()
             }
@@ -115,4 +116,18 @@ fn the_checksum_of_a_tunnel_reckons_with_what_the_device_fills_in() {
     );
     let checksums = run.engine.stats().decoder.checksums;
     assert_eq!((checksums.wrong(), checksums.offloaded), (0, 2));
+}
+
+#[test]
+fn of_large_packets_some_are_verified_and_all_where_wrong_ones_are_refused() {
+    let mut frame = udp(true, &[b'!'; 600]).to_vec();
+    frame[600] ^= 1;
+    for (strict, verified) in [(false, 2), (true, 32)] {
+        let mut run = run(strict);
+        for number in 0..32 {
+            run.captured(number, frame.clone().into());
+        }
+        let checksums = run.engine.stats().decoder.checksums;
+        assert_eq!((checksums.verified, checksums.udp), (verified, verified));
+    }
 }

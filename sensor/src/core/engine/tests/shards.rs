@@ -36,7 +36,7 @@ struct Shards {
 impl Shards {
     fn new(count: usize) -> Self {
         Self {
-            front: Front::new(config().seed, config().limits),
+            front: Front::new(&config()),
             trackers: (0..count).map(|_| Tracker::new(config())).collect(),
             emitted: Emitted::default(),
             input: 0,
