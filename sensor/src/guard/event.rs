@@ -37,6 +37,7 @@ pub fn event(turn: &Turn, mode: Mode, flood: &Config, at: Timestamp) -> Event {
             state: turn.to.as_str(),
             previous_state: turn.from.as_str(),
             previous_seconds: turn.at.saturating_sub(turn.since) / SECOND,
+            taken_over: turn.taken_over,
             method: method_name(turn.method),
             obstacle: turn.obstacle.map(super::Obstacle::as_str),
             counted: counted.collect(),

@@ -173,6 +173,12 @@ impl Judge {
         (watched.told.on, watched.armed.on) = (on, on);
         // A cookie may not serve any more; everything else stays what it was.
         let again = method == Method::Cookie && self.policy.obstacles.of(&key).is_some();
+        let out = &mut |turn| {
+            out(Turn {
+                taken_over: true,
+                ..turn
+            });
+        };
         watched.settle(&key, &self.policy, &mut self.stats, now, again, out);
     }
 
@@ -353,6 +359,7 @@ impl Watched {
             since: self.since,
             rates: self.rates,
             did: self.did,
+            taken_over: false,
         });
         stats.turns[state as usize] += 1;
         self.before = self.total();

@@ -74,6 +74,8 @@ pub struct Turn {
     pub rates: Rates,
     /// What was counted in the former state.
     pub did: DestinationCounters,
+    /// No change: an earlier process left it so in the kernel.
+    pub taken_over: bool,
 }
 
 /// Counters of one destination by name, as status and events show them.

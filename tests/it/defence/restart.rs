@@ -114,6 +114,12 @@ fn outlives_its_daemons(method: &str) {
         sensor = scene.start();
         let row = destination(&sensor, target).expect("it is taken over");
         assert_eq!(row["state"], "mitigating", "{row}");
+        until("what was taken over is told", || {
+            let told = alerts(&sensor, "SENSOR SYN flood mitigated", target);
+            let guard = &told.first()?["sensor"]["guard"];
+            (guard["taken_over"] == true).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", sensor.events()));
         scene.takes_more();
         until_defended(&sensor, target, method);
         scene.takes_more();

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::flow::is_false;
+
 /// A change of state; the destination is the event's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -16,6 +18,10 @@ pub struct Guard {
     pub previous_state: &'static str,
     /// For how many seconds the previous state lasted.
     pub previous_seconds: u64,
+    /// No change: the sensor found the state in the kernel when it started, as an earlier process
+    /// left it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub taken_over: bool,
     /// How the destination is defended, was, or in the mode `monitor` would be: `cookie`,
     /// `retransmission` or `rate`; `watch` below the guard's threshold.
     pub method: &'static str,

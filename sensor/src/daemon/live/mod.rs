@@ -158,6 +158,7 @@ impl Live {
         let seed = RandomState::new().hash_one(std::process::id());
         let engine = Engine::new(config.engine.with_seed(seed));
         let now = Instant::now();
+        let mut left_defended = Vec::new();
         let mut live = Self {
             batches: exporter.batches(),
             interval: Duration::from_millis(config.flows.interval_ms),
@@ -174,7 +175,7 @@ impl Live {
                 pinned: plane.is_pinned(),
                 ..Snapshot::default()
             },
-            guard: Guard::start(&mut plane, &config)?,
+            guard: Guard::start(&mut plane, &config, &mut |turn| left_defended.push(*turn))?,
             config,
             plane,
             source: Source::new(Options::default()),
@@ -208,6 +209,7 @@ impl Live {
         live.tell_unenforced();
         live.snapshot.takeover = live.plane.settle()?;
         live.tell_takeover();
+        live.tell_turns(&left_defended);
         live.health.set_attached(true);
         live.publish();
         Ok(live)

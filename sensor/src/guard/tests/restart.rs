@@ -32,6 +32,7 @@ fn what_an_earlier_process_defended_stays_defended_until_it_is_calm() {
         let mut kernel = holding(method);
         let (mut judge, turns) = resumed(policy(&config()), &mut kernel);
         assert_eq!(turns.len(), 1);
+        assert!(turns[0].taken_over);
         // Nothing to be done: there is no moment in which it is only watched.
         assert_eq!(kernel.methods, []);
         assert_eq!(judge.states()[State::Mitigating as usize], 1);

@@ -42,10 +42,15 @@ pub(in crate::daemon) struct Guard {
 }
 
 impl Guard {
-    /// Puts the configured guard into force, before anything is attached.
-    pub(super) fn start(plane: &mut DataPlane, config: &Config) -> Result<Self, PlaneError> {
+    /// Puts the configured guard into force, before anything is attached. Tells of what an earlier
+    /// process has left under defence.
+    pub(super) fn start(
+        plane: &mut DataPlane,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) -> Result<Self, PlaneError> {
         let was_mitigating = plane.guard_mode() == GuardMode::Mitigate as u32;
-        Self::resume(plane, config, was_mitigating)
+        Self::resume(plane, config, was_mitigating, tell)
     }
 
     /// Goes on with what an earlier process has left under defence, if the data plane was pinned.
@@ -53,6 +58,7 @@ impl Guard {
         kernel: &mut impl Kernel,
         config: &Config,
         was_mitigating: bool,
+        tell: &mut dyn FnMut(&Turn),
     ) -> Result<Self, PlaneError> {
         let held = kernel.held().to_vec();
         let sent_cookies = |ipv4: bool| {
@@ -77,9 +83,9 @@ impl Guard {
             complaints: Complaints::default(),
         };
         guard.put_into_force(kernel, config, &mut |_| {})?;
+        let tell = &mut telling(guard.mode, tell);
         for (key, destination) in held {
             let method = method_of(&destination);
-            let tell = &mut |turn| log(guard.mode, &turn);
             guard.judge.resume(key, method, monotonic_ns(), tell);
         }
         guard.reconcile(kernel);
@@ -339,7 +345,7 @@ impl Live {
         result
     }
 
-    fn tell_turns(&mut self, turns: &[Turn]) {
+    pub(super) fn tell_turns(&mut self, turns: &[Turn]) {
         for turn in turns {
             let at = self.clock.wall(turn.at);
             let flood = &self.config.detect.syn_flood;

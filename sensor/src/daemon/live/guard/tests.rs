@@ -21,6 +21,11 @@ struct Fake {
     refuses_settings: bool,
 }
 
+/// Goes on with what the kernel holds.
+fn resumed(kernel: &mut Fake, config: &Config, was_mitigating: bool) -> Result<Guard, PlaneError> {
+    Guard::resume(kernel, config, was_mitigating, &mut |_| {})
+}
+
 fn refused() -> PlaneError {
     PlaneError {
         what: "test",
@@ -126,7 +131,7 @@ fn what_the_kernel_refused_is_done_when_it_lets_itself_be_told() {
         stuck: vec![1],
         ..Fake::default()
     };
-    let mut guard = Guard::resume(&mut kernel, &mitigate, false).expect("a guard");
+    let mut guard = resumed(&mut kernel, &mitigate, false).expect("a guard");
     judge(&mut guard, &mut kernel, &mitigate);
     assert_eq!(kernel.holds(), [(2, WATCH)], "the other one is served");
     judge(&mut guard, &mut kernel, &mitigate);
@@ -155,7 +160,7 @@ fn one_that_cannot_be_judged_holds_back_neither_the_others_nor_the_heartbeat() {
         suspects: vec![key(1), key(2)],
         ..Fake::default()
     };
-    let mut guard = Guard::resume(&mut kernel, &config, false).expect("a guard");
+    let mut guard = resumed(&mut kernel, &config, false).expect("a guard");
     judge(&mut guard, &mut kernel, &config);
     kernel.mute = vec![1];
     let (beats, begun) = (kernel.beats, Instant::now());
@@ -181,7 +186,7 @@ fn one_that_cannot_be_judged_holds_back_neither_the_others_nor_the_heartbeat() {
 fn settings_that_were_refused_are_tried_again() {
     let monitor = config(Mode::Monitor);
     let mut kernel = Fake::default();
-    let mut guard = Guard::resume(&mut kernel, &monitor, false).expect("a guard");
+    let mut guard = resumed(&mut kernel, &monitor, false).expect("a guard");
     kernel.refuses_settings = true;
     let mitigate = config(Mode::Mitigate);
     assert!(
@@ -213,7 +218,14 @@ fn what_was_defended_is_so_from_the_first_moment() {
         ..Fake::default()
     };
     let config = config(Mode::Mitigate);
-    let guard = Guard::resume(&mut kernel, &config, true).expect("a guard");
+    let mut turns = Vec::new();
+    let tell = &mut |turn: &Turn| turns.push(*turn);
+    let guard = Guard::resume(&mut kernel, &config, true, tell).expect("a guard");
+    let told: Vec<_> = turns
+        .iter()
+        .map(|turn| (turn.to, turn.taken_over))
+        .collect();
+    assert_eq!(told, [(guard::State::Mitigating, true)]);
     assert_eq!(kernel.held, [(key(1), left)]);
     assert_eq!(guard.snapshot().errors, 0);
     assert_eq!(guard.snapshot().states, [0, 0, 1]);
