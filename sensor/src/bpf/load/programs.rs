@@ -21,7 +21,7 @@ pub(in crate::bpf) struct Programs {
 #[derive(Debug)]
 pub(in crate::bpf) enum IngressPrograms {
     Xdp(XdpPrograms),
-    /// A classifier, see [`LoadOptions::passive`].
+    /// A classifier, see [`LoadOptions::passive`](crate::bpf::LoadOptions::passive).
     Passive(OwnedFd),
 }
 

@@ -71,24 +71,31 @@ impl Guard {
             ipv4: sent_cookies(true),
             ipv6: sent_cookies(false),
         };
-        let obstacles = Obstacles::default();
-        let policy = Policy::new(&config.guard, &config.detect.syn_flood, obstacles);
+        let policy = Policy::new(
+            &config.guard,
+            &config.detect.syn_flood,
+            Obstacles::default(),
+        );
         let mut guard = Self {
             judge: Judge::new(policy, MAX_DESTINATIONS),
             mode: config.guard.mode,
-            obstacles,
+            obstacles: Obstacles::default(),
             trial: Trial::new(inherited),
             polled: Instant::now(),
             is_due: false,
             complaints: Complaints::default(),
         };
-        guard.put_into_force(kernel, config, &mut |_| {})?;
-        let tell = &mut telling(guard.mode, tell);
-        for (key, destination) in held {
-            let method = method_of(&destination);
-            guard.judge.resume(key, method, monotonic_ns(), tell);
+        guard.look_for_obstacles(config);
+        let policy = Policy::new(&config.guard, &config.detect.syn_flood, guard.obstacles);
+        guard.judge = Judge::new(policy, MAX_DESTINATIONS);
+        {
+            let tell = &mut telling(guard.mode, tell);
+            for (key, destination) in held {
+                let method = method_of(&destination);
+                guard.judge.resume(key, method, monotonic_ns(), tell);
+            }
         }
-        guard.reconcile(kernel);
+        guard.put_into_force(kernel, config, tell)?;
         Ok(guard)
     }
 
@@ -102,10 +109,14 @@ impl Guard {
     ) -> Result<(), PlaneError> {
         let result = self.put_into_force(kernel, config, tell);
         self.is_due = result.is_err();
-        self.reconcile(kernel);
         result
     }
 
+    /// Brings judge and kernel in line with a configuration.
+    ///
+    /// Where nothing is mitigated, destinations bear the methods that would be used, whether a trial
+    /// allows them or not. So they are set right before the kernel begins to act by them, and after
+    /// it has ceased to.
     fn put_into_force(
         &mut self,
         kernel: &mut impl Kernel,
@@ -118,10 +129,18 @@ impl Guard {
         let settings = config.guard.settings(policy.suspect_per_window());
         let now = monotonic_ns();
         let beaten = kernel.heartbeat(now);
-        let taken = kernel.configure(&settings, self.mode.into());
-        let tell = &mut telling(self.mode, tell);
-        self.judge.configure(policy, now, tell);
-        beaten.and(taken)
+        let ceased = match self.mode {
+            Mode::Mitigate => Ok(()),
+            Mode::Off | Mode::Monitor => kernel.configure(&settings, self.mode.into()),
+        };
+        self.judge
+            .configure(policy, now, &mut telling(self.mode, tell));
+        self.reconcile(kernel);
+        let begun = match self.mode {
+            Mode::Mitigate => kernel.configure(&settings, self.mode.into()),
+            Mode::Off | Mode::Monitor => Ok(()),
+        };
+        beaten.and(ceased).and(begun)
     }
 
     /// Looks at the suspects and counters, and judges, if it is time to. Whatever the kernel

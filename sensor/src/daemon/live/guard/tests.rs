@@ -13,6 +13,8 @@ struct Fake {
     suspects: Vec<DestinationKey>,
     counters: DestinationCounters,
     mode: Option<GuardMode>,
+    /// Methods that it held, each time that it was told to mitigate.
+    acted_by: Vec<Vec<(u16, u32)>>,
     beats: u32,
     /// Ports of which nothing is put or removed.
     stuck: Vec<u16>,
@@ -59,6 +61,9 @@ impl Kernel for Fake {
             return Err(refused());
         }
         self.mode = Some(mode);
+        if mode == GuardMode::Mitigate {
+            self.acted_by.push(self.holds());
+        }
         Ok(())
     }
 
@@ -229,4 +234,38 @@ fn what_was_defended_is_so_from_the_first_moment() {
     assert_eq!(kernel.held, [(key(1), left)]);
     assert_eq!(guard.snapshot().errors, 0);
     assert_eq!(guard.snapshot().states, [0, 0, 1]);
+}
+
+/// While it only watches, the kernel holds cookies for what is under attack; none may be sent before
+/// a trial has allowed them.
+#[test]
+fn no_method_acts_that_is_not_allowed() {
+    let cookies = |mode| {
+        let mut config = config(mode);
+        config.guard.method = guard::MethodChoice::Cookie;
+        config
+    };
+    let left = Destination {
+        slot: 3,
+        method: Method::Cookie as u32,
+        ..Destination::default()
+    };
+    let watching = || Fake {
+        held: vec![(key(1), left)],
+        mode: Some(GuardMode::Monitor),
+        ..Fake::default()
+    };
+    // Started anew with another mode, and configured anew.
+    let mut kernel = watching();
+    let tell = &mut |_: &Turn| {};
+    Guard::resume(&mut kernel, &cookies(Mode::Mitigate), false, tell).expect("a guard");
+    assert_eq!(kernel.acted_by, [[(1, RETRANSMISSION)]]);
+    let mut kernel = watching();
+    let mut guard =
+        Guard::resume(&mut kernel, &cookies(Mode::Monitor), false, tell).expect("a guard");
+    assert_eq!(kernel.holds(), [(1, Method::Cookie as u32)]);
+    guard
+        .configure(&mut kernel, &cookies(Mode::Mitigate), tell)
+        .expect("settings");
+    assert_eq!(kernel.acted_by, [[(1, RETRANSMISSION)]]);
 }

@@ -15,6 +15,8 @@ pub(super) struct Trial {
     ipv6: Outcome,
     /// On a thread of its own: the verifier alone takes a second.
     running: Option<JoinHandle<Result<SelfTest, SelfTestError>>>,
+    /// It began before somebody said that failures shall be forgotten.
+    is_outdated: bool,
 }
 
 /// What is known of one family.
@@ -57,6 +59,14 @@ impl Outcome {
         matches!(self, Self::Untested | Self::Inherited)
     }
 
+    /// Takes in what a trial says, unless an earlier one has shown that cookies work: both families
+    /// are tried together, also for the sake of one.
+    fn settle(&mut self, found: Self) {
+        if self.is_due() {
+            *self = found;
+        }
+    }
+
     fn forget_failure(&mut self) {
         if matches!(self, Self::Failed(_)) {
             *self = Self::Untested;
@@ -86,6 +96,7 @@ impl Trial {
             ipv4: Outcome::new(inherited.ipv4),
             ipv6: Outcome::new(inherited.ipv6),
             running: None,
+            is_outdated: false,
         }
     }
 
@@ -101,8 +112,10 @@ impl Trial {
         }
     }
 
-    /// What failed before may work now: [`Trial::begin`] tries it again.
+    /// What failed before may work now: [`Trial::begin`] tries it again. So does what fails in a
+    /// trial that is under way.
     pub(super) fn forget_failures(&mut self) {
+        self.is_outdated = self.running.is_some();
         self.ipv4.forget_failure();
         self.ipv6.forget_failure();
     }
@@ -114,10 +127,15 @@ impl Trial {
         };
         match ended.join() {
             Ok(Ok(SelfTest { ipv4, ipv6 })) => {
-                (self.ipv4, self.ipv6) = (ipv4.into(), ipv6.into());
+                self.ipv4.settle(ipv4.into());
+                self.ipv6.settle(ipv6.into());
             }
             Ok(Err(error)) => self.fail(&error.to_string()),
             Err(_) => self.fail("the self-test panicked: please report it"),
+        }
+        if std::mem::take(&mut self.is_outdated) {
+            self.ipv4.forget_failure();
+            self.ipv6.forget_failure();
         }
         for (family, outcome) in [("IPv4", &self.ipv4), ("IPv6", &self.ipv6)] {
             if *outcome == Outcome::Passed {
@@ -128,10 +146,8 @@ impl Trial {
     }
 
     fn fail(&mut self, why: &str) {
-        (self.ipv4, self.ipv6) = (
-            Outcome::Failed(why.to_owned()),
-            Outcome::Failed(why.to_owned()),
-        );
+        self.ipv4.settle(Outcome::Failed(why.to_owned()));
+        self.ipv6.settle(Outcome::Failed(why.to_owned()));
     }
 
     /// Why cookies may not be sent as far as it has come.
@@ -256,5 +272,28 @@ mod tests {
             }
         );
         assert!(trial.ipv6.is_due());
+    }
+
+    #[test]
+    fn what_has_passed_stays_so_while_the_other_family_is_tried_again() {
+        let mut trial = run(NONE, only_ipv4());
+        wait(&mut trial);
+        trial.forget_failures();
+        trial.running = Some(thread::spawn(|| Err(SelfTestError::Disabled)));
+        wait(&mut trial);
+        assert_eq!(trial.ipv4, Outcome::Passed);
+        assert_eq!(trial.obstacles().ipv6, Some(Obstacle::SelfTest));
+    }
+
+    #[test]
+    fn a_failure_that_was_to_be_forgotten_while_it_happened_is_tried_again() {
+        let mut trial = run(NONE, only_ipv4());
+        trial.forget_failures();
+        wait(&mut trial);
+        assert_eq!(trial.ipv4, Outcome::Passed);
+        assert_eq!(trial.ipv6, Outcome::Untested);
+        trial.running = Some(thread::spawn(only_ipv4));
+        wait(&mut trial);
+        assert_eq!(trial.obstacles().ipv6, Some(Obstacle::SelfTest), "once");
     }
 }
