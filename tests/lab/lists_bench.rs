@@ -54,27 +54,38 @@ struct Figures {
 /// Of reloads the longest of all rounds, of commands the shortest, seconds.
 #[derive(Debug)]
 struct Found {
-    loaded: f64,
-    replaced: f64,
-    emptied: f64,
-    alone: Command,
-    beside: Command,
+    loaded: Took,
+    replaced: Took,
+    emptied: Took,
+    alone: Took,
+    beside: Took,
 }
 
-/// What one command takes.
+/// What one change takes, seconds.
 #[derive(Clone, Copy, Debug)]
-struct Command {
+struct Took {
     /// From the request to the answer.
     trip: f64,
     /// Processor time of the sensor.
     busy: f64,
 }
 
-impl Command {
-    const NONE: Self = Self {
+impl Took {
+    const NOTHING: Self = Self {
+        trip: 0.0,
+        busy: 0.0,
+    };
+    const ETERNITY: Self = Self {
         trip: f64::INFINITY,
         busy: f64::INFINITY,
     };
+
+    fn most(self, other: Self) -> Self {
+        Self {
+            trip: self.trip.max(other.trip),
+            busy: self.busy.max(other.busy),
+        }
+    }
 
     fn least(self, other: Self) -> Self {
         Self {
@@ -91,11 +102,11 @@ impl Command {
 pub(crate) fn run(binary: &Path, options: &Options) -> Result<()> {
     let bed = Bed::new(binary, options.rate)?;
     let mut found = Found {
-        loaded: 0.0,
-        replaced: 0.0,
-        emptied: 0.0,
-        alone: Command::NONE,
-        beside: Command::NONE,
+        loaded: Took::NOTHING,
+        replaced: Took::NOTHING,
+        emptied: Took::NOTHING,
+        alone: Took::ETERNITY,
+        beside: Took::ETERNITY,
     };
     let mut rate = f64::INFINITY;
     let mut numbers = Numbers(0x1234_5678_9abc_def1);
@@ -106,16 +117,15 @@ pub(crate) fn run(binary: &Path, options: &Options) -> Result<()> {
         let first = shared.clone() + &feed(&mut numbers, options.prefixes - half);
         // Shorter, so that it can be told from the first.
         let second = shared + &feed(&mut numbers, (options.prefixes - half) * 9 / 10);
-        let longest = |of: &mut f64, took: Duration| *of = of.max(took.as_secs_f64());
         found.alone = found.alone.least(bed.commands()?);
         let traffic = bed.traffic()?;
-        longest(&mut found.loaded, bed.reload(&first)?);
+        found.loaded = found.loaded.most(bed.reload(&first)?);
         bed.stops_all(&traffic)?;
-        longest(&mut found.replaced, bed.reload(&second)?);
+        found.replaced = found.replaced.most(bed.reload(&second)?);
         rate = rate.min(per_second(traffic.stop()?));
         found.beside = found.beside.least(bed.commands()?);
         let traffic = bed.traffic()?;
-        longest(&mut found.emptied, bed.reload("")?);
+        found.emptied = found.emptied.most(bed.reload("")?);
         rate = rate.min(per_second(traffic.stop()?));
     }
     bed.finish()?;
@@ -143,9 +153,12 @@ pub(crate) fn run(binary: &Path, options: &Options) -> Result<()> {
             ),
         ],
         rows: vec![
-            row("a feed comes into force", found.loaded, "s", 1.0),
-            row("half of it is replaced", found.replaced, "s", 1.0),
-            row("all of it goes", found.emptied, "s", 1.0),
+            row("a feed comes into force", found.loaded.trip, "s", 1.0),
+            row("  processor time", found.loaded.busy, "s", 1.0),
+            row("half of it is replaced", found.replaced.trip, "s", 1.0),
+            row("  processor time", found.replaced.busy, "s", 1.0),
+            row("all of it goes", found.emptied.trip, "s", 1.0),
+            row("  processor time", found.emptied.busy, "s", 1.0),
             row("block add or del, empty lists", found.alone.trip, "ms", 1e3),
             row("  processor time", found.alone.busy, "ms", 1e3),
             row("block add or del beside the feed", found.beside.trip, "ms", 1e3),
@@ -220,7 +233,7 @@ impl Bed {
     }
 
     /// Reloads with these prefixes, beside that of the traffic unless there are none.
-    fn reload(&self, prefixes: &str) -> Result<Duration> {
+    fn reload(&self, prefixes: &str) -> Result<Took> {
         let mut text = prefixes.to_owned();
         if !text.is_empty() {
             writeln!(text, "{TRAFFIC}")?;
@@ -230,13 +243,18 @@ impl Bed {
         let file = self.feed.with_extension("new");
         std::fs::write(&file, text)?;
         std::fs::rename(file, &self.feed)?;
+        let before = busy(self.sensor.id())?;
         let begun = Instant::now();
         // SAFETY: the child is not reaped before it is waited for, so the id is its own.
         unsafe { libc::kill(self.sensor.id() as libc::pid_t, libc::SIGHUP) };
-        until("the reload", || {
+        let took = until("the reload", || {
             // Answered by the thread that puts lists into force, so never in the middle of it.
             let is_in_force = self.listed().ok()? == count;
             is_in_force.then(|| begun.elapsed())
+        })?;
+        Ok(Took {
+            trip: took.as_secs_f64(),
+            busy: (busy(self.sensor.id())? - before).as_secs_f64(),
         })
     }
 
@@ -261,7 +279,7 @@ impl Bed {
     }
 
     /// What additions and deletions take.
-    fn commands(&self) -> Result<Command> {
+    fn commands(&self) -> Result<Took> {
         let mut trips = Vec::with_capacity(2 * COMMANDS);
         let before = busy(self.sensor.id())?;
         for number in 0..COMMANDS {
@@ -283,7 +301,7 @@ impl Bed {
         let busy = busy(self.sensor.id())? - before;
         trips.sort_unstable();
         let median = trips.get(COMMANDS).context("no command")?;
-        Ok(Command {
+        Ok(Took {
             trip: median.as_secs_f64(),
             busy: busy.as_secs_f64() / trips.len() as f64,
         })

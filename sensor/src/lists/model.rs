@@ -21,7 +21,11 @@ pub struct Lists {
     entries: BTreeMap<Key, Entry>,
     /// Entries that end, in the order in which they do.
     ends: BTreeSet<(u64, Key)>,
+    /// Entries that no feed has put there: few beside those of feeds.
+    unfed: BTreeSet<Key>,
     ports: usize,
+    /// Entries of the allow list.
+    allowed: usize,
     counters: Counters,
 }
 
@@ -66,7 +70,10 @@ impl Lists {
         if let Some(until_ns) = new.until_ns {
             self.ends.insert((until_ns, key.clone()));
         }
-        let is_port = key.target.is_port();
+        if !key.source.is_feed() {
+            self.unfed.insert(key.clone());
+        }
+        let (is_port, is_allowed) = (key.target.is_port(), key.list == List::Allow);
         let entry = Entry {
             reason: shortened(new.reason),
             dry_run: new.dry_run,
@@ -76,6 +83,7 @@ impl Lists {
         };
         if self.entries.insert(key, entry).is_none() {
             self.ports += usize::from(is_port);
+            self.allowed += usize::from(is_allowed);
         }
     }
 
@@ -101,8 +109,11 @@ impl Lists {
     /// What outlives the process, by the index of its hits. Of too many the first are remembered:
     /// those of commands, which stand nowhere else.
     pub(crate) fn records(&self) -> Vec<(u32, Record)> {
-        let record = |(key, entry): (&Key, &Entry)| Some((entry.hits, Record::of(key, entry)?));
-        let mut records: Vec<_> = self.iter().filter_map(record).collect();
+        let record = |key: &Key| {
+            let entry = self.entries.get(key)?;
+            Some((entry.hits, Record::of(key, entry)?))
+        };
+        let mut records: Vec<_> = self.unfed.iter().filter_map(record).collect();
         records.sort_by_key(|(_, record)| !record.is_of_command());
         records
     }
@@ -116,7 +127,9 @@ impl Lists {
     fn remove(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.forget_end(entry.until_ns, key);
+        self.unfed.remove(key);
         self.ports -= usize::from(key.target.is_port());
+        self.allowed -= usize::from(key.list == List::Allow);
         self.counters.give_back(entry.hits);
         Some(entry)
     }
@@ -220,7 +233,10 @@ impl Lists {
     /// Entries of one list.
     #[must_use]
     pub fn count(&self, list: List) -> usize {
-        self.entries.keys().filter(|key| key.list == list).count()
+        match list {
+            List::Allow => self.allowed,
+            List::Block => self.entries.len() - self.allowed,
+        }
     }
 
     /// Entries of one source.
@@ -314,12 +330,29 @@ mod tests {
             "192.0.2.0/24 is on the block list by the config: take it out there and reload (SIGHUP)"
         );
         assert_eq!(blocked(&lists), ["192.0.2.0/24 by config"]);
+        assert_eq!(lists.count(List::Block), 1);
         lists
             .add(entry(List::Block, "192.0.2.0/24", Source::Command), NOW)
             .unwrap();
         assert!(lists.replace(&Source::Config, Vec::new(), NOW).unwrap());
         assert_eq!(lists.delete(List::Block, target), Ok(()));
         assert_eq!(blocked(&lists), [""; 0]);
+    }
+
+    #[test]
+    fn entries_are_counted_by_list() {
+        let mut lists = Lists::default();
+        for (list, target) in [(List::Allow, "10.0.0.1"), (List::Block, "10.0.0.1")] {
+            for source in [Source::Command, Source::Config, Source::Command] {
+                lists.add(entry(list, target, source), NOW).unwrap();
+            }
+        }
+        let count = |lists: &Lists| (lists.count(List::Allow), lists.count(List::Block));
+        assert_eq!(count(&lists), (2, 2));
+        let target = "10.0.0.1".parse().unwrap();
+        lists.delete(List::Allow, target).expect_err("one stays");
+        assert_eq!(count(&lists), (1, 2));
+        assert_eq!(lists.records().len(), 3);
     }
 
     #[test]
