@@ -11,6 +11,7 @@
 //! behind however the lab's process ends, also by `kill -9`.
 
 mod device;
+mod feed;
 pub mod flood;
 mod generator;
 mod namespace;
@@ -24,6 +25,7 @@ pub mod traffic;
 mod wait;
 
 pub use device::Counters;
+pub use feed::Numbers;
 pub use generator::{Generator, Sent, Sources, StreamSpec, tcp_flag};
 pub use namespace::Namespace;
 pub use object::{ForeignProgram, classifiers, object};

@@ -13,7 +13,7 @@ use clap::Args;
 use sensor::daemon::control::{ListAction, ListRequest, Request, ask};
 use sensor::lists::List;
 use sensor_tests::{
-    Generator, Lab, LabOptions, Sensor, SensorOptions, Sent, StreamSpec, scratch, until,
+    Generator, Lab, LabOptions, Numbers, Sensor, SensorOptions, Sent, StreamSpec, scratch, until,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -109,14 +109,14 @@ pub(crate) fn run(binary: &Path, options: &Options) -> Result<()> {
         beside: Took::ETERNITY,
     };
     let mut rate = f64::INFINITY;
-    let mut numbers = Numbers(0x1234_5678_9abc_def1);
+    let mut numbers = Numbers::new(0x1234_5678_9abc_def1);
     let half = options.prefixes / 2;
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
-        let shared = feed(&mut numbers, half);
-        let first = shared.clone() + &feed(&mut numbers, options.prefixes - half);
+        let shared = numbers.feed(half);
+        let first = shared.clone() + &numbers.feed(options.prefixes - half);
         // Shorter, so that it can be told from the first.
-        let second = shared + &feed(&mut numbers, (options.prefixes - half) * 9 / 10);
+        let second = shared + &numbers.feed((options.prefixes - half) * 9 / 10);
         found.alone = found.alone.least(bed.commands()?);
         let traffic = bed.traffic()?;
         found.loaded = found.loaded.most(bed.reload(&first)?);
@@ -324,30 +324,4 @@ fn busy(id: u32) -> Result<Duration> {
         nanoseconds += number.parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
-}
-
-/// Numbers that look random and are the same in every run (xorshift).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32
-    }
-}
-
-/// Prefixes between /18 and /32 below 128.0.0.0, a line each and none twice.
-fn feed(numbers: &mut Numbers, count: usize) -> String {
-    let mut seen = HashSet::new();
-    let mut text = String::new();
-    while seen.len() < count {
-        let len = 18 + numbers.next() % 15;
-        let net = numbers.next() >> 1 & u32::MAX << (32 - len);
-        if seen.insert((net, len)) {
-            text += &format!("{}/{len}\n", Ipv4Addr::from(net));
-        }
-    }
-    text
 }

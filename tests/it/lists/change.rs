@@ -1,6 +1,5 @@
 //! Large lists that are changed under traffic.
 
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use sensor::{
     core::time::Timestamp,
     lists::{Feed, List, NewEntry, Source, Target},
 };
-use sensor_tests::root_or_skip;
+use sensor_tests::{Numbers, root_or_skip};
 
 use super::bed::{Bed, packet};
 use crate::test_run;
@@ -20,32 +19,6 @@ const PREFIXES: usize = 100_000;
 /// For a debug build on a busy machine; a release build needs a fraction of a second.
 const DEADLINE: Duration = Duration::from_secs(60);
 const XDP_PASS: u32 = 2;
-
-/// Numbers that look random and are the same in every run (xorshift).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32
-    }
-}
-
-/// A feed of networks between /18 and /32 as text, below 128.0.0.0: the upper half is never listed.
-fn feed(numbers: &mut Numbers, count: usize) -> String {
-    let mut seen = HashSet::new();
-    let mut text = String::new();
-    while seen.len() < count {
-        let len = 18 + numbers.next() % 15;
-        let net = numbers.next() >> 1 & u32::MAX << (32 - len);
-        if seen.insert((net, len)) {
-            text.push_str(&format!("{}/{len} ; a comment\n", Ipv4Addr::from(net)));
-        }
-    }
-    text
-}
 
 /// The plain reference: every network as its first and last address.
 struct Ranges(Vec<(u32, u32)>);
@@ -131,18 +104,18 @@ fn a_feed_of_100_000_is_loaded_and_replaced_without_a_gap() -> Result<()> {
     if !root_or_skip() {
         return Ok(());
     }
-    let mut numbers = Numbers(0x1234_5678_9abc_def1);
-    let shared = feed(&mut numbers, PREFIXES / 2);
-    let first = shared.clone() + &feed(&mut numbers, PREFIXES / 2);
-    let second = shared.clone() + &feed(&mut numbers, PREFIXES / 2);
+    let mut numbers = Numbers::new(0x1234_5678_9abc_def1);
+    let shared = numbers.feed(PREFIXES / 2);
+    let first = shared.clone() + &numbers.feed(PREFIXES / 2);
+    let second = shared.clone() + &numbers.feed(PREFIXES / 2);
     let always = Ranges::new(&shared);
     let (first_ranges, second_ranges) = (Ranges::new(&first), Ranges::new(&second));
     let listed: Vec<_> = always.some(500).map(tcp).collect();
-    let never: Vec<_> = std::iter::repeat_with(|| numbers.next() | 1 << 31)
+    let never: Vec<_> = std::iter::repeat_with(|| numbers.draw() | 1 << 31)
         .take(500)
         .map(tcp)
         .collect();
-    let probes: Vec<_> = std::iter::repeat_with(|| numbers.next())
+    let probes: Vec<_> = std::iter::repeat_with(|| numbers.draw())
         .take(3000)
         .chain(first_ranges.some(1000))
         .chain(second_ranges.some(1000))
@@ -210,6 +183,33 @@ fn a_feed_of_100_000_is_loaded_and_replaced_without_a_gap() -> Result<()> {
         );
         for address in probes.iter().take(100) {
             assert!(bed.passes(&tcp(*address))?, "nothing is listed any more");
+        }
+        bed.received().map(drop)
+    })
+}
+
+/// The maps have room for either feed, and not for both.
+#[test]
+fn a_feed_replaces_one_that_it_has_no_room_beside() -> Result<()> {
+    if !root_or_skip() {
+        return Ok(());
+    }
+    const ADDRESSES: u32 = 200_000;
+    let text = |first: u32| -> String {
+        let addresses = first..first + ADDRESSES;
+        addresses
+            .map(|address| format!("{}\n", Ipv4Addr::from(address)))
+            .collect()
+    };
+    let ends = |first: u32| [tcp(first), tcp(first + ADDRESSES - 1)];
+    let (one, other) = (0x0a00_0000, 0x1400_0000);
+    Bed::run(|bed| {
+        for (listed, free) in [(one, other), (other, one)] {
+            replace(bed, &text(listed))?;
+            for (stopped, passing) in ends(listed).iter().zip(&ends(free)) {
+                assert!(!bed.passes(stopped)?, "it is listed");
+                assert!(bed.passes(passing)?, "it is not listed any more");
+            }
         }
         bed.received().map(drop)
     })

@@ -168,12 +168,27 @@ impl ListMaps {
         let mut index = self.index.window(0, self.index.len())?;
         update(&mut index, bitmap.words(), |old, new| old | new);
         // What an allow entry joins moves from `exact` to `prefixes`, and is deleted below.
-        prefixes.put(&tables.prefixes, Prefix::to_kernel)?;
-        exact.put(&tables.exact, address)?;
-        ports.put(&tables.ports, |port| port)?;
-        exact.delete(&tables.exact, address)?;
-        prefixes.delete(&tables.prefixes, Prefix::to_kernel)?;
-        ports.delete(&tables.ports, |port| port)?;
+        let put = || {
+            prefixes.put(&tables.prefixes, Prefix::to_kernel)?;
+            exact.put(&tables.exact, address)?;
+            ports.put(&tables.ports, |port| port)
+        };
+        let delete = || {
+            exact.delete(&tables.exact, address)?;
+            prefixes.delete(&tables.prefixes, Prefix::to_kernel)?;
+            ports.delete(&tables.ports, |port| port)
+        };
+        match put() {
+            Err(error) if is_full(&error) => {
+                tracing::warn!(
+                    "The old and the new lists have no room beside each other: addresses that are \
+                     on both may pass for a moment"
+                );
+                delete()?;
+                put()?;
+            }
+            result => result.and_then(|()| delete())?,
+        }
         update(&mut index, bitmap.words(), |_, new| new);
         Ok(())
     }
@@ -200,6 +215,11 @@ impl ListMaps {
         Ok(self.hits.get(&counter)?.unwrap_or_default())
     }
 }
+/// Whether a table refused an element for lack of room: a hash table, or a trie.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC))
+}
+
 /// Changes each word to what `change` makes of the old and the new one. The programs read words
 /// at any time: each is old or new.
 fn update(index: &mut Window<u64>, new: &[u64], change: impl Fn(u64, u64) -> u64) {

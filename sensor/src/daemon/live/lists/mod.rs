@@ -5,14 +5,14 @@ mod kernel;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use self::kernel::Kernel;
 use super::Live;
 use crate::{
     bpf::{DataPlane, PlaneError},
     core::time::Timestamp,
-    lists::{FeedFile, Key, List, ListSettings, Lists, NewEntry, Remains, Source},
+    lists::{FeedFile, Key, List, ListSettings, Lists, NewEntry, Remains, Source, Target},
     metrics::ListCounts,
     source::live::monotonic_ns,
 };
@@ -187,9 +187,10 @@ impl Change<'_> {
         &mut self,
         settings: &ListSettings,
         feeds: &[FeedFile],
-        earlier: Vec<NewEntry>,
+        mut earlier: Vec<NewEntry>,
     ) {
         let mut all_read = true;
+        let mut read: HashSet<Target> = HashSet::new();
         for (path, feed) in feeds {
             let source = Source::Feed(path.to_string_lossy().into());
             let feed = match feed {
@@ -214,6 +215,9 @@ impl Change<'_> {
                     bad.error
                 );
             }
+            if !earlier.is_empty() {
+                read.extend(&feed.targets);
+            }
             self.replace(&source, settings.feed_entries(&source, feed));
         }
         if all_read {
@@ -221,12 +225,23 @@ impl Change<'_> {
             return;
         }
         self.good = false;
-        if !earlier.is_empty() {
-            tracing::warn!(
-                kept = earlier.len(),
-                "What feeds had in force before the restart stays until all of them can be read"
-            );
-            self.replace(&Source::EarlierFeeds, earlier);
+        earlier.retain(|entry| !read.contains(&entry.target));
+        let entries = earlier.len();
+        if entries == 0 {
+            return;
+        }
+        match self.model.replace(&Source::EarlierFeeds, earlier, self.now) {
+            Ok(_) => {
+                tracing::warn!(
+                    entries,
+                    "What feeds had in force before the restart stays until all of them can be read"
+                );
+                self.changed = true;
+            }
+            Err(error) => tracing::error!(
+                entries,
+                "What feeds had in force before the restart is so no more: {error}"
+            ),
         }
     }
 }
