@@ -2,6 +2,9 @@
 
 /// An event's place among all events of the same input: to sort events by it is to put them into
 /// the order in which one engine with all flows emits them.
+///
+/// That holds for captures. Who shares out a drain has to number its entries before, by their
+/// order in the whole of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Order {
     /// What brought the event about: the number of the frame, drain or tick among all that the

@@ -43,6 +43,8 @@ pub struct DecoderStats {
     pub tunnelled: [u64; 9],
     /// Packets of tunnels that carry something else than IP.
     pub tunnelled_non_ip: u64,
+    /// Packets of tunnels of which too little was captured to find what is within.
+    pub cut_tunnels: u64,
     /// Packets of tunnels whose headers, or what is behind them, break the rules.
     pub malformed_tunnels: u64,
     pub checksums: ChecksumStats,

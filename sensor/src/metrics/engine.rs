@@ -130,10 +130,11 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_tunnels_not_followed_total",
         kind: Kind::Counter,
         help: "Sampled packets of tunnels without an IP packet within; non_ip: there is something \
-               else; malformed: headers break the rules, or are nested too deeply.",
-        labels: &[label("reason", &["non_ip", "malformed"])],
+               else; cut: too little of it was sampled; malformed: headers break the rules, or are nested too deeply.",
+        labels: &[label("reason", &["non_ip", "cut", "malformed"])],
         read: Some(|s, out| {
             out.add(&["non_ip"], s.engine.decoder.tunnelled_non_ip);
+            out.add(&["cut"], s.engine.decoder.cut_tunnels);
             out.add(&["malformed"], s.engine.decoder.malformed_tunnels);
         }),
     },

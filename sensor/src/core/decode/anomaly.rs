@@ -47,14 +47,18 @@ pub(super) fn of_ip(data: &[u8], reason: UnparsedReason) -> Stop {
     }
     let is_v6 = data.first().is_some_and(|first| first >> 4 == 6);
     Stop::Short(match LaxSlicedPacket::from_ip(data) {
-        Ok(packet) => of_lax(&packet).unwrap_or("decoder.ipv4.trunc_pkt"),
+        Ok(packet) => of_lax(&packet).unwrap_or(if is_v6 {
+            "decoder.ipv6.trunc_pkt"
+        } else {
+            "decoder.ipv4.trunc_pkt"
+        }),
         Err(_) if is_v6 => "decoder.ipv6.pkt_too_small",
         Err(_) => "decoder.ipv4.pkt_too_small",
     })
 }
 
 /// Reasons that say it all.
-const fn of_reason(reason: UnparsedReason) -> Option<&'static str> {
+pub(super) const fn of_reason(reason: UnparsedReason) -> Option<&'static str> {
     match reason {
         UnparsedReason::VlanDepth => Some("decoder.vlan.too_many_layers"),
         UnparsedReason::ExtensionDepth => Some("decoder.ipv6.too_many_exthdrs"),

@@ -34,11 +34,15 @@ fn headers<'a>(packet: &Packet, data: &'a [u8]) -> impl Iterator<Item = (u8, usi
 }
 
 /// Where what was fragmented begins: in IPv6 right behind the fragment header, whatever other
-/// headers follow there.
+/// headers follow there. Headers of atomic fragments (RFC 6946) are none.
 pub(crate) fn fragmentable(packet: &Packet, data: &[u8]) -> usize {
+    let is_fragment = |at: usize| {
+        read(data, at + 2).is_some_and(|place| u16::from_be_bytes(*place) & 0xfff9 != 0)
+    };
     if packet.is_v6() {
         headers(packet, data)
-            .find(|(kind, _)| *kind == FRAGMENT)
+            .filter(|(kind, at)| *kind == FRAGMENT && is_fragment(*at))
+            .last()
             .map_or(packet.headers.transport, |(_, at)| at + 8)
     } else {
         packet.headers.transport

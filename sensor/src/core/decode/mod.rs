@@ -50,7 +50,8 @@ impl Stop {
     /// The event's name, where the rules are broken.
     pub(crate) const fn name(self) -> Option<&'static str> {
         match self {
-            Self::NonIp | Self::Unparsed(_) => None,
+            Self::NonIp => None,
+            Self::Unparsed(reason) => anomaly::of_reason(reason),
             Self::Short(name) | Self::Wrong(name) => Some(name),
         }
     }

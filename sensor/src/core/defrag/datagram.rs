@@ -170,7 +170,7 @@ impl Datagram {
             && next >= total
     }
 
-    /// The datagram as one packet.
+    /// The datagram as one packet; `None` if it is longer than one may be.
     pub(super) fn assemble(self) -> Option<Bytes> {
         let (header, _) = self.first?;
         let mut packet = header.to_vec();
@@ -178,13 +178,13 @@ impl Datagram {
             packet.extend_from_slice(piece);
         }
         if self.key.flags & key_flags::IPV6 == 0 {
-            let length = u16::try_from(packet.len()).unwrap_or(0);
+            let length = u16::try_from(packet.len()).ok()?;
             packet.get_mut(2..4)?.copy_from_slice(&length.to_be_bytes());
             packet.get_mut(6..8)?.fill(0);
         } else {
             // The fragment header, the last of what every fragment has, becomes that of an atomic
             // fragment (RFC 6946).
-            let length = u16::try_from(packet.len().checked_sub(V6_HEADER)?).unwrap_or(0);
+            let length = u16::try_from(packet.len().checked_sub(V6_HEADER)?).ok()?;
             packet.get_mut(4..6)?.copy_from_slice(&length.to_be_bytes());
             let place = header.len().checked_sub(6)?;
             packet.get_mut(place..place + 2)?.fill(0);

@@ -119,6 +119,17 @@ impl Defrag {
             id: place.id,
             depth: fragment.tunnel.map_or(0, Tunnel::depth),
         };
+        // Room for the fragment, whether its datagram is known or not.
+        let headers = &packet.headers;
+        let incoming = headers
+            .end
+            .min(fragment.data.len())
+            .saturating_sub(headers.ip);
+        while stats.held_bytes + incoming as u64 > limits.fragment_bytes as u64
+            && self.give_up_oldest(stats, orphans)
+        {
+            stats.dropped += 1;
+        }
         let hash = hash(&self.hasher, &name);
         let found = self
             .datagrams
@@ -126,12 +137,9 @@ impl Defrag {
             .is_ok();
         if !found {
             while self.datagrams.len() >= limits.fragmented_datagrams.max(1)
-                || stats.held_bytes >= limits.fragment_bytes as u64
+                && self.give_up_oldest(stats, orphans)
             {
                 stats.dropped += 1;
-                if !self.give_up_oldest(stats, orphans) {
-                    break;
-                }
             }
             self.serial += 1;
             let key = fragment_key(&packet.key);
@@ -168,8 +176,12 @@ impl Defrag {
         };
         if datagram.is_complete() {
             stats.held_bytes -= datagram.held_bytes() as u64;
-            stats.reassembled += 1;
             outcome.datagram = entry.remove().0.assemble();
+            if outcome.datagram.is_some() {
+                stats.reassembled += 1;
+            } else {
+                stats.malformed += 1;
+            }
         }
         outcome
     }

@@ -4,7 +4,7 @@ use sensor_ebpf::abi::FlowKey;
 
 use super::Tracker;
 use super::direction::responds;
-use super::emit::Emitter;
+use super::emit::{Emitter, SUCCEEDED};
 use super::packet::NewFlow;
 use crate::core::event::FlowReason;
 use crate::core::flow::Flow;
@@ -23,13 +23,14 @@ impl Tracker {
             out.next_step();
             self.entry(entry, drain.epoch, out);
         }
-        out.step(u32::MAX - 1);
+        out.step(SUCCEEDED);
         self.drained = self.drained.max(drain.epoch);
         let drained = self.drained;
-        let done: Vec<Flow> = self
+        let mut done: Vec<Flow> = self
             .succeeded
             .extract_if(.., |flow| flow.live.sampled <= drained)
             .collect();
+        done.sort_unstable_by_key(|flow| flow.created);
         for flow in done {
             out.flow(flow.created);
             self.conclude(flow, FlowReason::TcpReuse, out);

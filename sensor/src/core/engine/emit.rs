@@ -12,6 +12,11 @@ pub(super) struct Emitted {
     pub(super) anomalies: [u64; 3],
 }
 
+/// The step behind those of a drain's entries: flows that were succeeded end.
+pub(super) const SUCCEEDED: u32 = 1 << 31;
+/// The step behind that: whatever is due then, or all flows end.
+pub(super) const LAST: u32 = SUCCEEDED + 1;
+
 /// Takes the events of one input.
 pub(super) struct Emitter<'a> {
     out: &'a mut Out<'a>,

@@ -1,7 +1,7 @@
 //! The clock, and how flows end.
 
 use super::Tracker;
-use super::emit::Emitter;
+use super::emit::{Emitter, LAST, SUCCEEDED};
 use super::packet::interface;
 use crate::core::event::FlowReason;
 use crate::core::flow::Flow;
@@ -142,12 +142,13 @@ impl Tracker {
     }
 
     pub(super) fn finish_all(&mut self, out: &mut Emitter<'_>) {
-        out.step(u32::MAX - 1);
+        out.step(SUCCEEDED);
+        self.succeeded.sort_unstable_by_key(|flow| flow.created);
         for flow in std::mem::take(&mut self.succeeded) {
             out.flow(flow.created);
             self.conclude(flow, FlowReason::TcpReuse, out);
         }
-        out.step(u32::MAX);
+        out.step(LAST);
         for slot in self.table.by_age() {
             self.end_in_turn(slot, FlowReason::Shutdown, out);
         }

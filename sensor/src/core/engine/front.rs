@@ -6,7 +6,7 @@ use sensor_ebpf::abi::{Direction, FlowKey};
 use sensor_ebpf::parse;
 
 use super::EngineConfig;
-use crate::core::decode::{self, Checksum, Packet, Stop};
+use crate::core::decode::{self, Checksum, Packet, Stop, TunnelKind};
 use crate::core::defrag::{Defrag, Fragment, Orphan, Owed};
 use crate::core::flow::tunnel::Tunnel;
 use crate::core::frame::{Frame, Origin};
@@ -256,6 +256,10 @@ impl Front {
                 flaw,
                 wrong_checksum,
             }));
+            if self.strict_checksums && wrong_checksum.is_some() {
+                // What its receiver drops has nothing within.
+                return;
+            }
             match inner {
                 Some(inner) => (layer, checksums) = (inner, inner_checksums),
                 None => return,
@@ -276,7 +280,11 @@ impl Front {
                 return within;
             }
             // Nobody is to blame where the capture left bytes out.
-            Err(Stop::Short(_)) if cut => return within,
+            Err(Stop::Short(_)) if cut => {
+                stats.cut_tunnels += 1;
+                within.is_tunnel = true;
+                return within;
+            }
             Err(stop) => {
                 stats.malformed_tunnels += 1;
                 within.flaw = stop.name();
@@ -296,6 +304,11 @@ impl Front {
         let captured = outer.packet.headers.end.min(outer.data.len());
         let mut meta = outer.meta;
         meta.wire_len = u32::try_from(wire_end.saturating_sub(inner.at)).unwrap_or(u32::MAX);
+        if inner.kind == TunnelKind::Erspan && inner.packet.headers.end < usize::from(u16::MAX) {
+            // Switches may mirror the start of a frame alone: the rest is cut, not lost.
+            let end = u32::try_from(inner.packet.headers.end).unwrap_or(u32::MAX);
+            meta.wire_len = meta.wire_len.max(end);
+        }
         meta.count_here(Some(&outer.packet.key));
         let around = outer.tunnel.as_ref();
         within.inner = Some(Layer {

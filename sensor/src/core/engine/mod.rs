@@ -21,7 +21,7 @@ mod wishes;
 
 pub use self::wishes::Wish;
 
-use self::emit::{Emitted, Emitter};
+use self::emit::{Emitted, Emitter, LAST};
 use self::front::{Found, Front};
 use self::packet::{Taken, anomaly};
 use self::tracker::Tracker;
@@ -133,7 +133,7 @@ impl Engine {
     pub fn on_drain(&mut self, drain: &Drain, out: &mut Out<'_>) {
         let (front, tracker, mut out) = self.begin(out);
         tracker.drain(drain, &mut out);
-        out.step(u32::MAX);
+        out.step(LAST);
         tick(front, tracker, drain.closed, &mut out);
     }
 

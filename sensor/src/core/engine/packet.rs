@@ -61,7 +61,9 @@ impl Tracker {
             tunnel,
             ..
         } = part;
-        let segment = if packet.key.protocol == TCP {
+        // Its receiver drops it: it opens, closes and carries nothing.
+        let is_refused = part.wrong_checksum.is_some() && self.config.strict_checksums;
+        let segment = if packet.key.protocol == TCP && !is_refused {
             packet.segment(data, meta.wire_len)
         } else {
             None
@@ -111,8 +113,7 @@ impl Tracker {
         flow.live.is_tunnel |= part.is_tunnel;
         if part.flaw.is_some() || part.wrong_checksum.is_some() {
             self.complain(slot, side, part, out);
-            if part.wrong_checksum.is_some() && self.config.strict_checksums {
-                // Its receiver drops it.
+            if is_refused {
                 return Some(taken);
             }
         }
@@ -247,10 +248,11 @@ impl Tracker {
         if self.table.is_full() {
             self.evict(out);
         }
-        // The hash is seeded, so that ids tell nothing of addresses; the input's number tells
-        // apart flows with the same key.
+        // The hash is seeded, so that ids tell nothing of addresses; the moment tells apart flows
+        // with the same key.
         let created = out.moment();
-        let id = (hash ^ created.input.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 11;
+        let moment = created.input ^ u64::from(created.step.saturating_sub(1)) << 32;
+        let id = (hash ^ moment.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 11;
         let mut flow = Flow::new(key, swapped, created, id, time);
         if responds {
             flow.flip();
@@ -305,6 +307,8 @@ impl Tracker {
         let Some(flow) = slot.and_then(|slot| self.table.get_mut(slot)) else {
             return;
         };
+        // What the kernel counts is owed to nobody: live, these are samples.
+        flow.live.counted_by_samples |= key.ifindex != 0;
         let side = flow.side(swapped);
         let counts = &mut flow.counts[side as usize];
         counts.packets += owed.packets;

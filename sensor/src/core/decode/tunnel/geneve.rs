@@ -9,8 +9,14 @@ pub(super) fn header(data: &[u8], at: usize) -> Header {
     let Some(header): Option<&[u8; 8]> = read(data, at) else {
         return Ok(None);
     };
-    // Section 3.4: version 0, reserved bits zero.
-    if header[0] >> 6 != 0 || header[1] & 0x3f != 0 || header[7] != 0 {
+    // Section 3.4: version 0; reserved bits are ignored. A protocol that is followed is what tells
+    // Geneve from anything else on its port.
+    let protocol = u16::from_be_bytes([header[2], header[3]]);
+    let is_followed = matches!(
+        protocol,
+        0x0800 | 0x6558 | 0x86dd | 0x8847 | 0x8848 | 0x894f
+    );
+    if header[0] >> 6 != 0 || !is_followed {
         return Ok(None);
     }
     // Section 3.4: control packets are for the tunnel's ends.
@@ -24,7 +30,7 @@ pub(super) fn header(data: &[u8], at: usize) -> Header {
         kind: Kind::Geneve,
         id: Some(u32::from_be_bytes([0, header[4], header[5], header[6]])),
         at: end,
-        next: Next::Ethertype(u16::from_be_bytes([header[2], header[3]])),
+        next: Next::Ethertype(protocol),
     }))
 }
 

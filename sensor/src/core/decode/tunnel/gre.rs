@@ -5,6 +5,7 @@ use super::{Carried, Header, Kind, Next, Stop, erspan, read};
 
 const CHECKSUM: u16 = 0x8000;
 const ROUTING: u16 = 0x4000;
+const STRICT_ROUTING: u16 = 0x0800;
 const KEY: u16 = 0x2000;
 const SEQUENCE: u16 = 0x1000;
 /// Of version 1.
@@ -24,15 +25,13 @@ pub(super) fn header(data: &[u8], at: usize) -> Header {
 
 /// The optional fields begin at `at`, four bytes each.
 fn version_0(data: &[u8], at: usize, flags: u16, protocol: u16) -> Header {
-    // Source routes and recursion control: RFC 2784 section 2.3 has them discarded.
-    if flags & ROUTING != 0 {
+    // RFC 2784 section 2.3: source routes and the first bit of recursion control are discarded,
+    // the reserved bits behind are ignored.
+    if flags & (ROUTING | STRICT_ROUTING) != 0 {
         return Err(Stop::Wrong("decoder.gre.version0_malformed_sre_hdr"));
     }
-    if flags & 0x0700 != 0 {
+    if flags & 0x0400 != 0 {
         return Err(Stop::Wrong("decoder.gre.version0_recur"));
-    }
-    if flags & 0x00f8 != 0 {
-        return Err(Stop::Wrong("decoder.gre.version0_flags"));
     }
     let has = |flag: u16| usize::from(flags & flag != 0);
     let key_at = at + has(CHECKSUM) * 4;

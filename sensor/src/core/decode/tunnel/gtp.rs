@@ -23,7 +23,7 @@ pub(super) fn header(data: &[u8], at: usize, end: usize) -> Header {
     let payload = if header[0] & 0x07 == 0 {
         at + 8
     } else {
-        extensions(data, at + 8)?
+        extensions(data, at + 8, header[0] & 0x04 != 0)?
     };
     // Packets of other kinds than IP have no mark here.
     let next = match data.get(payload).map(|first| first >> 4) {
@@ -43,10 +43,11 @@ pub(super) fn header(data: &[u8], at: usize, end: usize) -> Header {
 
 /// Where the payload begins, behind sequence number, N-PDU number and the type of the first
 /// extension header, section 5.2.
-fn extensions(data: &[u8], at: usize) -> Result<usize, Stop> {
+fn extensions(data: &[u8], at: usize, are_there: bool) -> Result<usize, Stop> {
     const SHORT: Stop = Stop::Short("decoder.gtp.header_too_small");
     let optional: &[u8; 4] = read(data, at).ok_or(SHORT)?;
-    let (mut at, mut kind) = (at + 4, optional[3]);
+    // Without the flag the type means nothing, section 5.1.
+    let (mut at, mut kind) = (at + 4, if are_there { optional[3] } else { 0 });
     for _ in 0..MAX_EXTENSIONS {
         if kind == 0 {
             return Ok(at);

@@ -175,20 +175,31 @@ fn udp(outer: &Packet, data: &[u8]) -> Header {
         port if vxlan::PORTS.contains(&port) => vxlan::header(data, payload),
         vxlan::GPE_PORT => vxlan::generic_header(data, payload),
         geneve::PORT => geneve::header(data, payload),
-        // Nothing but the port tells, and behind it what looks like IP.
+        // Nothing but the port tells, and behind it IP that fills the datagram.
         MPLS_PORT => match layer::network(data, payload, Next::Mpls) {
-            Ok(_) => Ok(Some(Carried {
+            Ok(found) if ip_end(data, found.offset) == Some(end) => Ok(Some(Carried {
                 kind: Kind::Mpls,
                 id: None,
                 at: payload,
                 next: Next::Mpls,
             })),
-            Err(_) => Ok(None),
+            _ => Ok(None),
         },
         _ if [source, destination].contains(&gtp::PORT) => gtp::header(data, payload, end),
         _ if [source, destination].contains(&teredo::PORT) => teredo::header(data, payload, end),
         _ => Ok(None),
     }
+}
+
+/// Where the IP packet at `at` ends by its own header.
+fn ip_end(data: &[u8], at: usize) -> Option<usize> {
+    let header: &[u8; 6] = read(data, at)?;
+    let len = match header[0] >> 4 {
+        4 => usize::from(u16::from_be_bytes([header[2], header[3]])),
+        6 => 40 + usize::from(u16::from_be_bytes([header[4], header[5]])),
+        _ => return None,
+    };
+    Some(at + len)
 }
 
 #[cfg(test)]

@@ -234,9 +234,11 @@ fn a_port_alone_is_no_tunnel() {
         b"",
         b"\x08",
         &[0xff; 60],
+        &[0; 60],
+        &[0, 1, 1, 64, 0x45, 0, 0, 0],
         &v6[..40],
     ] {
-        for port in [2152, 3544, 4789, 4790, 6635, 8472] {
+        for port in [2152, 3544, 4789, 4790, 6081, 6635, 8472] {
             assert!(
                 matches!(found(&in_udp((port, port), &[payload])), Ok(None)),
                 "{port} {payload:?}"
@@ -276,12 +278,12 @@ fn what_breaks_the_rules_is_named() {
             "decoder.gre.version0_malformed_sre_hdr",
         ),
         (
-            in_ip(47, &[&gre(0x0100, 0x0800), &ip]),
+            in_ip(47, &[&gre(0x0400, 0x0800), &ip]),
             "decoder.gre.version0_recur",
         ),
         (
-            in_ip(47, &[&gre(0x0008, 0x0800), &ip]),
-            "decoder.gre.version0_flags",
+            in_ip(47, &[&gre(0x0800, 0x0800), &ip]),
+            "decoder.gre.version0_malformed_sre_hdr",
         ),
         (
             in_ip(47, &[&gre(0x3001, 0x0800), &ip]),
@@ -370,5 +372,25 @@ proptest! {
             prop_assert!(inner.at >= headers.transport && inner.at <= frame.len());
             prop_assert!(inner.packet.headers.ip <= frame.len() - inner.at);
         }
+    }
+}
+
+#[test]
+fn what_a_header_says_to_ignore_is_ignored() {
+    let ip = packet();
+    for (frame, kind) in [
+        (in_ip(47, &[&gre(0x03f8, 0x0800), &ip]), Kind::Gre),
+        (
+            in_udp((1, 6081), &[&[0, 0x3f, 8, 0, 0, 0, 9, 7], &ip]),
+            Kind::Geneve,
+        ),
+        // A sequence number, and behind it what would be an extension header's type.
+        (
+            in_udp((1, 2152), &[&gtp(2, 4 + ip.len()), &[0, 1, 0, 0x85], &ip]),
+            Kind::Gtp,
+        ),
+    ] {
+        let inner = found(&frame).unwrap().map(|inner| inner.kind);
+        assert_eq!(inner, Some(kind));
     }
 }

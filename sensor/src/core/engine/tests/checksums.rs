@@ -131,3 +131,35 @@ fn of_large_packets_some_are_verified_and_all_where_wrong_ones_are_refused() {
         assert_eq!((checksums.verified, checksums.udp), (verified, verified));
     }
 }
+
+#[test]
+fn what_is_refused_opens_nothing_and_has_nothing_within() {
+    let mut wrong = client("S", 7_000, 0, b"").bytes().to_vec();
+    wrong[14 + 20 + 16] ^= 1;
+    for (strict, flows) in [(false, 1), (true, 0)] {
+        let mut run = run(strict);
+        run.segments(&handshake());
+        run.captured(10, wrong.clone().into());
+        assert_eq!(
+            run.flows().len(),
+            flows,
+            "a new connection ends the old one"
+        );
+    }
+    let mut outer = Vec::new();
+    let inner = udp(true, b"!within");
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(50_000, 4789)
+        .write(
+            &mut outer,
+            &[&[8, 0, 0, 0, 0, 0, 42, 0], &inner[..]].concat(),
+        )
+        .unwrap();
+    outer[14 + 20 + 6] ^= 1;
+    for (strict, shown) in [(false, vec![">!within"]), (true, vec![])] {
+        let mut run = run(strict);
+        run.captured(0, outer.clone().into());
+        assert_eq!(run.shown(), shown);
+    }
+}

@@ -77,3 +77,37 @@ fn headers_behind_the_fragment_header_are_part_of_what_is_fragmented() {
         }
     }
 }
+
+#[test]
+fn what_fragments_hold_is_bounded_also_of_datagrams_that_are_known() {
+    let limit = 4096;
+    let limits = Limits {
+        fragment_bytes: limit,
+        ..Limits::default()
+    };
+    let mut run = Run::new(EngineConfig {
+        limits,
+        ..EngineConfig::default()
+    });
+    let pieces = fragments(&[7; 1200], 400, false);
+    let mut sent = 0;
+    // All datagrams begin first, and grow then.
+    for piece in &pieces[..2] {
+        for id in 0..20 {
+            let mut frame = piece.to_vec();
+            frame[14 + 40 + 7] = id;
+            run.captured(0, frame.into());
+            sent += 1;
+            let held = run.engine.stats().defrag.held_bytes;
+            assert!(held <= limit as u64, "{held}");
+        }
+    }
+    run.finish();
+    let counted: u64 = run
+        .flows()
+        .iter()
+        .map(|(_, flow, _)| flow.pkts_toserver)
+        .sum();
+    assert_eq!(counted, sent, "each fragment is counted once");
+    assert!(run.engine.stats().defrag.dropped > 0);
+}

@@ -309,3 +309,46 @@ fn live_frames_that_the_kernel_takes_for_something_else_are_counted_by_samples()
     );
     assert_eq!(event.extra.as_ref().unwrap().counted, Some("samples"));
 }
+
+#[test]
+fn a_mirrored_frame_that_was_cut_by_the_switch_has_lost_nothing() {
+    let mirrored = |seq, payload: &[u8], len: usize| {
+        let inner = client("A", seq, 501, payload).bytes();
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .write(
+                &mut frame,
+                47.into(),
+                &[&[0, 0, 0x88, 0xbe][..], &inner[..len]].concat(),
+            )
+            .unwrap();
+        Bytes::from(frame)
+    };
+    let mut run = Run::with(Echo::default());
+    run.captured(0, mirrored(101, b"!start and more", 14 + 40 + 6));
+    run.captured(1, mirrored(116, b"next", 14 + 40 + 4));
+    run.finish();
+    let (_, flow, _) = run.flows()[1];
+    assert_eq!(
+        flow.bytes_toserver,
+        2 * 54 + 15 + 4,
+        "of the frames as they were"
+    );
+    assert_eq!(run.shown()[0], ">!start");
+}
+
+#[test]
+fn a_sample_that_is_cut_before_what_is_within_is_counted_and_no_reason_to_ask_for_no_more() {
+    let whole = vxlan(true, &udp(true, b"!asks"));
+    let mut run = Run::with(Echo::default());
+    for number in 1..20 {
+        let mut frame = sampled(0, 1, number, false, whole.slice(..14 + 28 + 8 + 6));
+        frame.wire_len = whole.len() as u32;
+        run.frame(&frame);
+    }
+    assert_eq!(run.engine.stats().decoder.cut_tunnels, 19);
+    assert_eq!(anomalies(&run), 0);
+    let verdicts: Vec<_> = run.engine.take_wishes().map(|wish| wish.verdict).collect();
+    assert_eq!(verdicts, [Verdict::More]);
+}
