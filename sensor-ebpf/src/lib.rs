@@ -21,3 +21,4 @@ pub mod lists;
 pub mod merged;
 pub mod parse;
 pub mod sampling;
+mod verifier;

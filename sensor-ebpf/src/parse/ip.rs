@@ -1,5 +1,8 @@
 use super::{Bytes, Fragment, Headers, MAX_EXTENSION_HEADERS, Unkeyed, transport};
-use crate::abi::{FlowKey, UnparsedReason, key_flags};
+use crate::{
+    abi::{FlowKey, UnparsedReason, key_flags},
+    verifier::hide,
+};
 
 const V4_HEADER: usize = 20;
 const V6_HEADER: usize = 40;
@@ -31,11 +34,15 @@ pub(super) fn v4<B: Bytes>(bytes: B, at: usize, key: &mut FlowKey) -> Result<L4,
         &mut key.dst,
     );
     let place = u16::from_be_bytes([header[6], header[7]]);
-    let fragment = (place & 0x3fff != 0).then(|| Fragment {
-        id: u16::from_be_bytes([header[4], header[5]]).into(),
-        offset: (place & 0x1fff) * 8,
-        more: place & 0x2000 != 0,
-    });
+    let fragment = if place & 0x3fff == 0 {
+        Packed::NONE
+    } else {
+        Packed::of(Fragment {
+            id: u16::from_be_bytes([header[4], header[5]]).into(),
+            offset: (place & 0x1fff) * 8,
+            more: place & 0x2000 != 0,
+        })
+    };
     let end = if total_len == 0 {
         usize::MAX
     } else {
@@ -82,7 +89,7 @@ pub(super) fn v6<B: Bytes>(bytes: B, at: usize, key: &mut FlowKey) -> Result<L4,
         at: at + V6_HEADER,
         end,
         protocol: header[6],
-        fragment: None,
+        fragment: Packed::NONE,
     };
     for _ in 0..MAX_EXTENSION_HEADERS {
         if !is_extension(l4.protocol) || l4.is_later_fragment() {
@@ -116,14 +123,44 @@ pub(super) struct L4 {
     at: usize,
     end: usize,
     protocol: u8,
-    fragment: Option<Fragment>,
+    fragment: Packed,
+}
+
+/// An `Option<Fragment>` in one number, of which the verifier can be made to know nothing: offset,
+/// whether more follow, whether there is any, id.
+#[derive(Clone, Copy)]
+struct Packed(u64);
+
+impl Packed {
+    const NONE: Self = Self(0);
+    const OFFSET: u64 = 0xffff;
+    const MORE: u64 = 1 << 16;
+    const SOME: u64 = 1 << 17;
+
+    #[inline(always)]
+    const fn of(fragment: Fragment) -> Self {
+        let more = if fragment.more { Self::MORE } else { 0 };
+        Self(fragment.offset as u64 | more | Self::SOME | (fragment.id as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn get(self) -> Option<Fragment> {
+        if self.0 == 0 {
+            return None;
+        }
+        Some(Fragment {
+            id: (self.0 >> 32) as u32,
+            offset: self.0 as u16,
+            more: self.0 & Self::MORE != 0,
+        })
+    }
 }
 
 impl L4 {
     /// What follows is the rest of something, and no header.
     #[inline(always)]
-    fn is_later_fragment(&self) -> bool {
-        matches!(self.fragment, Some(Fragment { offset: 1.., .. }))
+    const fn is_later_fragment(&self) -> bool {
+        self.fragment.0 & Packed::OFFSET != 0
     }
 
     #[inline(always)]
@@ -144,12 +181,14 @@ impl L4 {
         let place = u16::from_be_bytes([header[2], header[3]]);
         // An atomic fragment (RFC 6946) is a whole packet.
         if self.protocol == FRAGMENT && place & 0xfff9 != 0 {
-            self.fragment = Some(Fragment {
+            self.fragment = Packed::of(Fragment {
                 id: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
                 offset: place & 0xfff8,
                 more: place & 1 != 0,
             });
         }
+        // With it known, each combination of headers would be walked through from here on.
+        self.fragment = Packed(hide(self.fragment.0));
         self.protocol = header[0];
         Ok(())
     }
@@ -164,7 +203,7 @@ impl L4 {
             payload: self.at,
             end: self.end,
             tcp_flags: 0,
-            fragment: self.fragment,
+            fragment: self.fragment.get(),
         };
         if self.is_later_fragment() {
             key.flags |= key_flags::FRAGMENT;
