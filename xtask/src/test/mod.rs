@@ -54,7 +54,7 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
                 tests(&built, &filters, &mut tally);
             }
             if all || !stages.is_empty() {
-                second_kernel::run(&built.integration, &mut tally);
+                second_kernel::run(&built, &mut tally);
             }
         }
         Err(error) => tally.fail("build", &format!("{error:#}")),

@@ -10,20 +10,24 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::super::libtest::Built;
 use super::kernel::{Kernel, folder};
 use crate::command::{check, find, output, program};
 
 /// The tests' binary, there.
 const TESTS: &str = "/it";
 
-/// Programs that the tests start, with the libraries that they need. `tc` is only in some.
-const PROGRAMS: [&str; 2] = ["ip", "tc"];
+/// The sensor that they start.
+const SENSOR: &str = "/sensor";
 
-/// Packs the tests' binary and what it needs, and returns the archive.
+/// Other programs that the tests start, with the libraries that they need.
+pub(super) const PROGRAMS: [&str; 3] = ["ip", "tc", "ethtool"];
+
+/// Packs the tests' binary, the sensor and what they need, and returns the archive.
 ///
 /// # Errors
 /// If a file cannot be read or written, or a program is missing.
-pub(super) fn pack(kernel: &Kernel, integration: &Path, tests: &[&str]) -> Result<PathBuf> {
+pub(super) fn pack(kernel: &Kernel, built: &Built, tests: &[&str]) -> Result<PathBuf> {
     let root = folder().join("root");
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -34,16 +38,18 @@ pub(super) fn pack(kernel: &Kernel, integration: &Path, tests: &[&str]) -> Resul
         fs::create_dir_all(root.join(directory))?;
     }
     copy(&located("busybox")?, &root, Path::new("bin/busybox"))?;
-    // Debug information is most of the binary, and all of it would be in the guest's memory.
-    let binary = root.join(&TESTS[1..]);
-    check(
-        program("strip")
-            .arg("--strip-debug")
-            .arg("-o")
-            .arg(&binary)
-            .arg(integration),
-    )?;
-    let mut libraries = needed(integration)?;
+    let mut libraries = BTreeSet::new();
+    for (from, to) in [(&built.integration, TESTS), (&built.sensor, SENSOR)] {
+        // Debug information is most of a binary, and all of it would be in the guest's memory.
+        check(
+            program("strip")
+                .arg("--strip-debug")
+                .arg("-o")
+                .arg(root.join(&to[1..]))
+                .arg(from),
+        )?;
+        libraries.append(&mut needed(from)?);
+    }
     for name in PROGRAMS {
         let from = located(name)?;
         copy(&from, &root, &Path::new("usr/sbin").join(name))?;
@@ -104,7 +110,8 @@ fn script(kernel: &Kernel, tests: &[&str]) -> Result<String> {
         writeln!(script, "insmod /modules/{name}")?;
     }
     writeln!(script, "ip link set lo up")?;
-    writeln!(script, "{TESTS} --exact {} 2>&1", tests.join(" "))?;
+    let tests = tests.join(" ");
+    writeln!(script, "SENSOR_BIN={SENSOR} {TESTS} --exact {tests} 2>&1")?;
     writeln!(script, "poweroff -f")?;
     Ok(script)
 }

@@ -29,6 +29,9 @@ pub(super) struct Kernel {
     pub(super) modules: Vec<PathBuf>,
 }
 
+/// What has this name in [`folder`] was unpacked to its end.
+const WHOLE: &str = "kernel";
+
 /// Where everything of this stage is kept.
 pub(super) fn folder() -> PathBuf {
     target_dir().join("second-kernel")
@@ -41,14 +44,7 @@ pub(super) fn folder() -> PathBuf {
 /// another way.
 pub(super) fn fetch() -> Result<Kernel> {
     let folder = folder();
-    let kept = fs::read_dir(folder.join("boot")).into_iter().flatten();
-    let release = kept.flatten().find_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix("vmlinuz-").map(str::to_owned)
-    });
-    if let Some(kernel) = release.map(|release| unpacked(&folder, release))
-        && kernel.modules.iter().all(|module| module.is_file())
-    {
+    if let Some(kernel) = kept(&folder) {
         return Ok(kernel);
     }
     fs::create_dir_all(&folder)?;
@@ -62,10 +58,23 @@ pub(super) fn fetch() -> Result<Kernel> {
     };
     let release = package
         .strip_prefix("linux-image-")
-        .context("the package of an image is named after something else")?
-        .to_owned();
-    unpack(&folder, &release)?;
-    Ok(unpacked(&folder, release))
+        .context("the package of an image is named after something else")?;
+    unpack(&folder, release)?;
+    kept(&folder).context("the package lacks the image, or a module")
+}
+
+/// The kernel that is there, all of it.
+fn kept(folder: &Path) -> Option<Kernel> {
+    let folder = folder.join(WHOLE);
+    let boot = fs::read_dir(folder.join("boot")).ok()?;
+    let release = boot.flatten().find_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix("vmlinuz-").map(str::to_owned)
+    })?;
+    let kernel = unpacked(&folder, release);
+    // An earlier version of this stage wanted fewer.
+    let is_whole = kernel.modules.iter().all(|module| module.is_file());
+    is_whole.then_some(kernel)
 }
 
 fn unpacked(folder: &Path, release: String) -> Kernel {
@@ -85,6 +94,10 @@ fn download(folder: &Path) -> Result<String> {
         .find_map(|line| line.trim().strip_prefix("Depends: "))
         .filter(|package| package.starts_with("linux-image-"))
         .with_context(|| format!("apt knows no {PACKAGE}"))?;
+    // What an earlier run has left may be half of another one.
+    for old in packages(folder)? {
+        fs::remove_file(old)?;
+    }
     check(
         program("apt-get")
             .args(["download", "--quiet", package])
@@ -94,12 +107,14 @@ fn download(folder: &Path) -> Result<String> {
 }
 
 /// Takes the image and the modules out of the package, a hundredth of it, and removes the rest.
+/// What was unpacked gets its name only when it is whole.
 fn unpack(folder: &Path, release: &str) -> Result<()> {
-    let package = fs::read_dir(folder)?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
+    let package = packages(folder)?
+        .pop()
         .context("apt-get downloaded nothing")?;
+    let parts = folder.join("parts");
+    remove(&parts)?;
+    fs::create_dir(&parts)?;
     let mut dpkg = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(&package)
@@ -111,7 +126,7 @@ fn unpack(folder: &Path, release: &str) -> Result<()> {
     let extracted = check(
         program("tar")
             .args(["--extract", "--file=-"])
-            .arg(format!("--directory={}", folder.display()))
+            .arg(format!("--directory={}", parts.display()))
             .arg(format!("./boot/vmlinuz-{release}"))
             .args(modules)
             .stdin(archive),
@@ -119,6 +134,55 @@ fn unpack(folder: &Path, release: &str) -> Result<()> {
     let status = dpkg.wait()?;
     extracted?;
     ensure!(status.success(), "dpkg-deb failed ({status})");
+    remove(&folder.join(WHOLE))?;
+    fs::rename(&parts, folder.join(WHOLE))?;
     fs::remove_file(&package)?;
     Ok(())
+}
+
+/// Downloaded packages.
+fn packages(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    Ok(files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "deb"))
+        .collect())
+}
+
+/// Removes a folder that may not be there.
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_kernel_is_kept() {
+        let folder = std::env::temp_dir().join(format!("xtask-kernel-{}", std::process::id()));
+        remove(&folder).expect("nothing of another run");
+        assert!(kept(&folder).is_none(), "no folder");
+        // A run that ended while it unpacked.
+        let write = |parts: &str, file: &str| {
+            let file = folder.join(parts).join(file);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("folders");
+            fs::write(file, "").expect("a file");
+        };
+        write("parts", "boot/vmlinuz-6.1.0");
+        assert!(kept(&folder).is_none(), "half unpacked");
+        write(WHOLE, "boot/vmlinuz-6.1.0");
+        let (last, others) = MODULES.split_last().expect("modules");
+        for module in others {
+            write(WHOLE, &format!("lib/modules/6.1.0/kernel/{module}"));
+            assert!(kept(&folder).is_none(), "modules are missing");
+        }
+        write(WHOLE, &format!("lib/modules/6.1.0/kernel/{last}"));
+        let kernel = kept(&folder).expect("a whole kernel");
+        assert_eq!(kernel.release, "6.1.0");
+        assert!(kernel.image.is_file());
+        remove(&folder).expect("the folder goes");
+    }
 }
