@@ -3,8 +3,9 @@
 //! The new link has to be there, and pinned, before the old one may go: where it cannot be had, the
 //! old one counts and defends on. But a packet crosses both hooks, and would be counted twice. So the
 //! new link begins with a [`Placeholder`]; then the old one's program is replaced by one, and the new
-//! link's by what counts. What crosses the device between these two steps is counted by neither,
-//! never by both: for as long as two system calls take.
+//! link's by what counts. What crosses the device between these two steps is counted by neither, for
+//! as long as two system calls take. A packet that XDP had counted before, and that waits behind it at
+//! this moment (NAPI's poll, GRO, RPS), meets a classifier that counts it once more.
 
 use std::{
     io,

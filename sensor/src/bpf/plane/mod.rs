@@ -147,8 +147,8 @@ impl DataPlane {
     /// Attaches the programs to `device`, XDP natively if it can be.
     ///
     /// # Errors
-    /// [`AttachError`]: a line with cause and remedy. The device is left as it was; where the mode
-    /// changes between passive and XDP, what is pinned there goes on.
+    /// [`AttachError`]: a line with cause and remedy. The device is left as it was, and what is
+    /// pinned there goes on, unless the kernel takes a link's first program and refuses its second.
     pub fn attach(
         &mut self,
         device: &str,
