@@ -15,8 +15,7 @@ fn run(evidence_bytes: usize) -> Run {
 
 fn numbers(run: &Run, flow: u64) -> Vec<u64> {
     let number = |frame: &Frame| match frame.origin {
-        Origin::Capture { number } => number,
-        Origin::Sample { number, .. } => number,
+        Origin::Capture { number } | Origin::Sample { number, .. } => number,
     };
     run.engine.frames_of(flow).map(number).collect()
 }
