@@ -16,7 +16,7 @@ use crate::core::time::Timestamp;
 
 /// Packets of which no more bytes than these are under a checksum are always verified: summing up
 /// all bytes of large ones is what would cost most in the whole engine.
-const SMALL: usize = 256;
+const SMALL: usize = 64;
 /// So many frames have one whose packets are verified however large they are.
 const VERIFIED_ONE_IN: u64 = 16;
 

@@ -103,6 +103,9 @@ impl Tracker {
             }
             meta.skipped = !flow.live.follows(side, sample);
         }
+        if let (Some(tunnel), Some(tunnels)) = (tunnel, &mut flow.tunnels) {
+            tunnels.note(side, tunnel);
+        }
         let state = flow.state();
         let counts = &mut flow.counts[side as usize];
         counts.packets = counts.packets.saturating_add(meta.counts.0);
@@ -257,10 +260,10 @@ impl Tracker {
         if responds {
             flow.flip();
         }
-        flow.tunnel = tunnel.map(|tunnel| {
-            let tunnel = tunnel.clone();
-            Box::new(if responds { tunnel.turned() } else { tunnel })
-        });
+        if let Some(tunnel) = tunnel {
+            let side = flow.side(swapped);
+            flow.tunnels.get_or_insert_default().note(side, tunnel);
+        }
         let due = flow.due(&self.config.timeouts);
         let stats = &mut self.stats.flow;
         match key.protocol() {

@@ -17,7 +17,7 @@ use sensor_ebpf::sampling::Verdict;
 use self::history::History;
 use self::key::Key;
 use self::tcp::Tcp;
-use self::tunnel::Tunnel;
+use self::tunnel::Tunnels;
 use super::event::FlowState;
 use super::limits::{FlowTimeouts, Timeouts};
 use super::order::Moment;
@@ -62,7 +62,7 @@ pub(crate) struct Flow {
     pub(crate) anomalies: u8,
     /// A wrong checksum was reported.
     pub(crate) checksum_told: bool,
-    pub(crate) tunnel: Option<Box<Tunnel>>,
+    pub(crate) tunnels: Option<Box<Tunnels>>,
     pub(crate) live: Live,
 }
 
@@ -114,7 +114,7 @@ impl Flow {
             heard: 0,
             anomalies: 0,
             checksum_told: false,
-            tunnel: None,
+            tunnels: None,
             live: Live::default(),
         }
     }
@@ -135,6 +135,9 @@ impl Flow {
         self.swapped = !self.swapped;
         self.counts.swap(0, 1);
         self.tcp.flip();
+        if let Some(tunnels) = &mut self.tunnels {
+            tunnels.flip();
+        }
         self.live.expected.swap(0, 1);
         self.live.direction.swap(0, 1);
         self.live.before.swap(0, 1);
@@ -153,12 +156,12 @@ impl Flow {
             key,
             swapped,
             id,
-            tunnel,
+            tunnels,
             session,
             ..
         } = self;
         (
-            reference(key, *swapped, *id, tunnel.as_deref(), interface),
+            reference(key, *swapped, *id, tunnels.as_deref(), interface),
             session,
         )
     }
@@ -168,7 +171,7 @@ impl Flow {
             &self.key,
             self.swapped,
             self.id,
-            self.tunnel.as_deref(),
+            self.tunnels.as_deref(),
             interface,
         )
     }
@@ -222,7 +225,7 @@ fn reference<'a>(
     key: &Key,
     swapped: bool,
     id: u64,
-    tunnel: Option<&'a Tunnel>,
+    tunnels: Option<&'a Tunnels>,
     interface: Option<&'a Arc<str>>,
 ) -> FlowRef<'a> {
     let first = usize::from(swapped);
@@ -232,7 +235,7 @@ fn reference<'a>(
         ends: [key.end(first), key.end(1 - first)],
         vlan: key.vlans(),
         interface,
-        tunnel,
+        tunnels,
         app_proto: None,
     }
 }

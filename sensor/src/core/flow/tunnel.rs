@@ -7,14 +7,14 @@ use sensor_ebpf::abi::FlowKey;
 use super::community_id;
 use super::key::Key;
 use crate::core::decode::TunnelKind;
-use crate::core::event;
+use crate::core::event::{self, Event, Extra};
 use crate::core::proto::Side;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
 
-/// Where a flow's first packet was found within others.
+/// Where a packet was found within others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tunnel {
     kind: TunnelKind,
@@ -26,7 +26,7 @@ pub(crate) struct Tunnel {
     parent: Outer,
 }
 
-/// A packet with another in it, by its sender's side.
+/// A packet with another in it: its ends, the sender first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outer {
     protocol: u8,
@@ -66,15 +66,8 @@ impl Tunnel {
         self.depth
     }
 
-    /// The same as the other side's packets have it.
-    pub(crate) fn turned(mut self) -> Self {
-        self.root.ends.swap(0, 1);
-        self.parent.ends.swap(0, 1);
-        self
-    }
-
     /// EVE's `pkt_src` of what was within.
-    pub(crate) const fn source(&self) -> &'static str {
+    const fn source(&self) -> &'static str {
         match self.kind {
             TunnelKind::Ip if self.parent.ends[0].0.is_ipv4() => "ipv4 tunnel",
             TunnelKind::Ip => "ipv6 tunnel",
@@ -88,10 +81,9 @@ impl Tunnel {
         }
     }
 
-    /// EVE's `tunnel` of an event whose source is `side`.
-    pub(crate) fn event(&self, side: Side) -> event::Tunnel {
-        let (src, src_port) = self.root.ends[side as usize];
-        let (dest, dest_port) = self.root.ends[side.peer() as usize];
+    /// EVE's `tunnel`.
+    fn event(&self) -> event::Tunnel {
+        let [(src, src_port), (dest, dest_port)] = self.root.ends;
         let has_ports = matches!(self.root.protocol, TCP | UDP | SCTP);
         event::Tunnel {
             src_ip: src.into(),
@@ -105,11 +97,44 @@ impl Tunnel {
     }
 
     /// What EVE's `tunnel` lacks.
-    pub(crate) fn extra(&self) -> event::TunnelExtra {
+    fn extra(&self) -> event::TunnelExtra {
         event::TunnelExtra {
             kind: self.kind.name(),
             id: self.id,
             community_id: community_id::of(self.parent.protocol, self.parent.ends),
+        }
+    }
+}
+
+/// Where each side's first packet was found: ports and numbers of the two directions differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tunnels([Option<Tunnel>; 2]);
+
+impl Tunnels {
+    /// Notes where a packet of `side` was found, if it is the first.
+    #[inline]
+    pub(crate) fn note(&mut self, side: Side, tunnel: &Tunnel) {
+        let known = &mut self.0[side as usize];
+        if known.is_none() {
+            *known = Some(tunnel.clone());
+        }
+    }
+
+    pub(crate) fn flip(&mut self) {
+        self.0.swap(0, 1);
+    }
+
+    /// Fills in what an event whose source is `side` tells of its tunnel: that of the other side
+    /// where nothing came from this one.
+    pub(crate) fn describe(&self, side: Side, event: &mut Event) {
+        let [own, other] = [side, side.peer()].map(|side| self.0[side as usize].as_ref());
+        if let Some(tunnel) = own.or(other) {
+            event.pkt_src = Some(tunnel.source());
+            event.tunnel = Some(Box::new(tunnel.event()));
+            event.extra = Some(Box::new(Extra {
+                tunnel: Some(tunnel.extra()),
+                ..Extra::default()
+            }));
         }
     }
 }

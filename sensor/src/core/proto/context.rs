@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Side;
 use crate::core::event::{Anomaly, AnomalyKind, Body, Event, Extra, Layer, Proto, Vlans};
-use crate::core::flow::{community_id, icmp, tunnel::Tunnel};
+use crate::core::flow::{community_id, icmp, tunnel::Tunnels};
 use crate::core::time::Timestamp;
 
 const ICMP: u8 = 1;
@@ -26,7 +26,7 @@ pub struct FlowRef<'a> {
     /// Name of the device that the flow was first seen on, if it is known.
     pub interface: Option<&'a Arc<str>>,
     /// The packets around those of the flow.
-    pub(crate) tunnel: Option<&'a Tunnel>,
+    pub(crate) tunnels: Option<&'a Tunnels>,
     /// Name of the application protocol, once it is recognised.
     pub app_proto: Option<&'static str>,
 }
@@ -52,7 +52,7 @@ impl FlowRef<'_> {
             ends,
             vlan: Vlans::default(),
             interface: None,
-            tunnel: None,
+            tunnels: None,
             app_proto: None,
         }
     }
@@ -85,13 +85,8 @@ impl FlowRef<'_> {
         }
         event.community_id = Some(community_id::of(self.protocol, self.ends));
         event.app_proto = self.app_proto;
-        if let Some(tunnel) = self.tunnel {
-            event.pkt_src = Some(tunnel.source());
-            event.tunnel = Some(Box::new(tunnel.event(side)));
-            event.extra = Some(Box::new(Extra {
-                tunnel: Some(tunnel.extra()),
-                ..Extra::default()
-            }));
+        if let Some(tunnels) = self.tunnels {
+            tunnels.describe(side, &mut event);
         }
         event
     }

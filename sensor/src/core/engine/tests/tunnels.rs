@@ -352,3 +352,21 @@ fn a_sample_that_is_cut_before_what_is_within_is_counted_and_no_reason_to_ask_fo
     let verdicts: Vec<_> = run.engine.take_wishes().map(|wish| wish.verdict).collect();
     assert_eq!(verdicts, [Verdict::More]);
 }
+
+#[test]
+fn each_direction_names_its_own_tunnel() {
+    let protocol = Echo::default();
+    let mut run = Run::with(protocol);
+    run.captured(0, vxlan(true, &udp(true, b"!asks")));
+    run.captured(1, vxlan(false, &udp(false, b"!answers")));
+    let ends: Vec<_> = run
+        .events
+        .iter()
+        .filter_map(|event| event.tunnel.as_ref())
+        .map(|tunnel| (tunnel.src_port, tunnel.dest_port))
+        .collect();
+    assert_eq!(
+        ends,
+        [(Some(50_001), Some(4789)), (Some(50_002), Some(4789))]
+    );
+}
