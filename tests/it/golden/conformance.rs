@@ -73,7 +73,7 @@ fn tsharks(path: &Path) -> Vec<Packet> {
         .args(["-Y", "frame.encap_type", "-r"])
         .arg(path)
         .output()
-        .expect("tshark is installed");
+        .expect("tshark starts (apt install tshark)");
     let text = String::from_utf8(output.stdout).unwrap();
     let packet = |line: &str| {
         let mut fields = line.split(';');
