@@ -20,6 +20,23 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the start of new connections looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
 
+/// Lets this process open as many files as it may: the usual limit of 1,024 is less than a crowd
+/// needs at both ends of its connections.
+fn allow_descriptors() -> io::Result<()> {
+    // SAFETY: an `rlimit` is plain numbers, for which zeros are valid; the calls fill and read it.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        limit.rlim_cur = limit.rlim_max;
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Clients that come at their own pace, whether or not those before them were served.
 #[derive(Clone, Copy, Debug)]
 pub struct Crowd {
@@ -81,6 +98,7 @@ impl Crowd {
         if let Some(cpu) = self.cpu {
             cpu.pin()?;
         }
+        allow_descriptors().context("cannot raise the limit of open files")?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
