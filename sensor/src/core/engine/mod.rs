@@ -15,6 +15,8 @@ mod emit;
 mod end;
 mod front;
 mod packet;
+mod payload;
+mod samples;
 mod tracker;
 mod view;
 mod wishes;

@@ -6,22 +6,22 @@ use sensor_ebpf::abi::FlowKey;
 use super::Tracker;
 use super::direction::responds;
 use super::emit::Emitter;
-use super::front::{Meta, Part, Sample};
+use super::front::Part;
 use crate::core::defrag::Owed;
 use crate::core::event::{Anomaly, AnomalyKind, Body, FlowReason};
 use crate::core::flow::Flow;
 use crate::core::flow::key::Key;
-use crate::core::flow::tcp::{ACK, FIN, RST, SYN, Segment};
+use crate::core::flow::tcp::{ACK, RST, SYN, Segment};
 use crate::core::flow::tunnel::Tunnel;
 use crate::core::proto::Side;
-use crate::core::session::{Datagrams, Io, Outcome, Session, Stream, StreamSegment};
+use crate::core::session::Session;
 use crate::core::time::Timestamp;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// What is there of a packet's flow.
-enum Found {
+enum Known {
     None,
     Live(u32),
     /// A flow that waits for its counts had the same key.
@@ -72,7 +72,7 @@ impl Tracker {
         let hash = self.table.hash(&key);
         let mut is_news = false;
         let slot = match self.find(hash, &key, swapped, meta.time, segment.as_ref(), out) {
-            Found::Live(slot) => slot,
+            Known::Live(slot) => slot,
             found => {
                 let new = NewFlow {
                     hash,
@@ -206,12 +206,12 @@ impl Tracker {
         time: Timestamp,
         segment: Option<&Segment>,
         out: &mut Emitter<'_>,
-    ) -> Found {
+    ) -> Known {
         let Some(slot) = self.table.find(hash, key) else {
-            return Found::None;
+            return Known::None;
         };
         let Some(flow) = self.table.get(slot) else {
-            return Found::None;
+            return Known::None;
         };
         let waits = flow.live.sampled > self.drained;
         if let Some(segment) = segment
@@ -220,20 +220,20 @@ impl Tracker {
             if waits && self.succeeded.len() < self.config.limits.succeeded_flows {
                 self.wheel.cancel(slot);
                 self.succeeded.extend(self.table.remove(slot));
-                return Found::Succeeded;
+                return Known::Succeeded;
             }
             self.end(slot, FlowReason::TcpReuse, out);
-            return Found::None;
+            return Known::None;
         }
         if time > flow.due(&self.config.timeouts) && !waits {
             self.end(slot, FlowReason::Timeout, out);
-            return Found::None;
+            return Known::None;
         }
-        Found::Live(slot)
+        Known::Live(slot)
     }
 
-    fn note_succession(&mut self, slot: u32, found: &Found) {
-        if let (Found::Succeeded, Some(flow)) = (found, self.table.get_mut(slot)) {
+    fn note_succession(&mut self, slot: u32, found: &Known) {
+        if let (Known::Succeeded, Some(flow)) = (found, self.table.get_mut(slot)) {
             flow.live.is_successor = true;
         }
     }
@@ -320,131 +320,6 @@ impl Tracker {
         flow.start = flow.start.min(owed.first);
         flow.last = flow.last.max(owed.last);
     }
-
-    fn segment(
-        &mut self,
-        slot: u32,
-        side: Side,
-        segment: &Segment,
-        payload: Bytes,
-        meta: &Meta,
-        out: &mut Emitter<'_>,
-    ) {
-        let Some(flow) = self.table.get_mut(slot) else {
-            return;
-        };
-        let controls = segment.flags & (FIN | RST) != 0;
-        match &mut flow.session {
-            Session::Over(_) | Session::Datagrams(_) => return,
-            Session::New => {
-                if payload.is_empty() {
-                    return;
-                }
-                if self.config.registry.is_empty()
-                    || !(self.config.midstream || flow.tcp.has_opening())
-                {
-                    flow.session = Session::Over(Outcome::default());
-                    return;
-                }
-            }
-            Session::Stream(stream) => {
-                let waiting = segment.has(ACK) && stream.acknowledge(side, segment.ack);
-                if segment.len == 0 && !waiting && !controls && !meta.skipped {
-                    return;
-                }
-            }
-        }
-        let sender = &flow.tcp.senders[side as usize];
-        let syn = u32::from(segment.has(SYN));
-        let part = StreamSegment {
-            side,
-            seq: segment.seq.wrapping_add(syn),
-            cut: segment
-                .len
-                .saturating_sub(u32::try_from(payload.len()).unwrap_or(u32::MAX)),
-            data: payload,
-            start: sender.start_if_known(),
-            ack: segment.has(ACK).then_some(segment.ack),
-            fin: segment
-                .has(FIN)
-                .then(|| segment.seq.wrapping_add(syn).wrapping_add(segment.len)),
-            reset: segment.has(RST),
-            skipped: meta.skipped,
-        };
-        let name = interface(&self.interfaces, flow.key.ifindex());
-        let (reference, session) = flow.split(name);
-        let mut emit = |event| out.send(event);
-        let mut io = Io {
-            flow: reference,
-            time: meta.time,
-            number: meta.number,
-            registry: &self.config.registry,
-            limits: &self.config.limits,
-            stats: &mut self.stats,
-            observer: self.observer.as_deref_mut(),
-            out: &mut emit,
-        };
-        if matches!(session, Session::New) {
-            *session = Session::Stream(Box::new(Stream::new(&mut io)));
-        }
-        let Session::Stream(stream) = session else {
-            return;
-        };
-        let outcome = stream.on_segment(part, &mut io);
-        let losses = stream.take_losses();
-        if let Some(outcome) = outcome {
-            self.stats.stream.active -= 1;
-            *session = Session::Over(outcome);
-        }
-        for side in Side::BOTH {
-            if losses[side as usize] {
-                flow.history.logarithmic(side, b'G');
-                if !std::mem::replace(&mut flow.tcp.gap[side as usize], true)
-                    && flow.anomalies < self.config.limits.flow_anomalies
-                {
-                    flow.anomalies += 1;
-                    let anomaly = anomaly(AnomalyKind::Stream, "stream.reassembly_seq_gap");
-                    let mut event = flow.as_ref(name).event(side, meta.time, anomaly);
-                    event.pcap_cnt = meta.number;
-                    out.send(event);
-                }
-            }
-        }
-    }
-
-    fn datagram(&mut self, slot: u32, side: Side, data: Bytes, meta: &Meta, out: &mut Emitter<'_>) {
-        let Some(flow) = self.table.get_mut(slot) else {
-            return;
-        };
-        if matches!(flow.session, Session::Over(_)) {
-            return;
-        }
-        let (reference, session) = flow.split(interface(&self.interfaces, flow.key.ifindex()));
-        let mut emit = |event| out.send(event);
-        let mut io = Io {
-            flow: reference,
-            time: meta.time,
-            number: meta.number,
-            registry: &self.config.registry,
-            limits: &self.config.limits,
-            stats: &mut self.stats,
-            observer: self.observer.as_deref_mut(),
-            out: &mut emit,
-        };
-        if matches!(session, Session::New) {
-            *session = if io.registry.is_empty() {
-                Session::Over(Outcome::default())
-            } else {
-                Session::Datagrams(Box::new(Datagrams::new(&io)))
-            };
-        }
-        let Session::Datagrams(datagrams) = session else {
-            return;
-        };
-        if let Some(outcome) = datagrams.on_datagram(side, &data, &mut io) {
-            *session = Session::Over(outcome);
-        }
-    }
 }
 
 /// An anomaly below all applications.
@@ -467,46 +342,4 @@ pub(super) fn interface(
         .iter()
         .find(|(known, _)| *known == ifindex)
         .map(|(_, name)| name)
-}
-
-impl crate::core::flow::Live {
-    /// Whether a packet that crosses the device in `direction` has crossed it before in the other
-    /// one, as on a loopback device.
-    pub(super) const fn crosses_again(&mut self, side: Side, direction: u8) -> bool {
-        let seen = &mut self.direction[side as usize];
-        if *seen == 0 {
-            *seen = direction + 1;
-        }
-        *seen != direction + 1
-    }
-
-    /// Whether a sample is its side's next packet, none left out between; notes it.
-    fn follows(&mut self, side: Side, sample: Sample) -> bool {
-        let segments = u64::from(sample.segments.max(1));
-        let expected = &mut self.expected[side as usize];
-        if let Some(counted_for) = sample.counted_for {
-            // The number is that of the flow around this one: if the next packet there was one of
-            // this flow, too, nothing was left out.
-            self.counted_by_samples = true;
-            let epoch = sample.epoch ^ counted_for;
-            let follows = sample.number != 0 && *expected == (epoch, sample.number);
-            *expected = (epoch, sample.number.saturating_add(segments));
-            return follows;
-        }
-        let follows = sample.number != 0 && *expected == (sample.epoch, sample.number);
-        if self.began == 0 {
-            self.began = sample.epoch;
-        }
-        let before = &mut self.before[side as usize];
-        if before.is_none() && sample.number != 0 && self.began == sample.epoch {
-            *before = Some(sample.number - 1);
-        }
-        *expected = (sample.epoch, sample.number.saturating_add(segments));
-        self.sampled = if sample.epoch > self.sampled {
-            sample.epoch
-        } else {
-            self.sampled
-        };
-        follows
-    }
 }
