@@ -11,8 +11,9 @@ use sensor_tests::{
     ForeignProgram, Generator, Lab, LabOptions, Sensor, SensorOptions, StreamSpec, scratch,
     tcp_flag,
 };
-use serde::Serialize;
 use serde_json::Value;
+
+use crate::figures::{Figures, Row};
 
 /// Flows of a normal run.
 const FLOWS: u32 = 1 << 16;
@@ -24,20 +25,6 @@ const SMALL_TABLE: u32 = 1 << 16;
 
 /// Packets of each flow that the sensor samples by default.
 const FIRST_PACKETS: u32 = 16;
-
-#[derive(Debug, Serialize)]
-struct Row {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    ratio: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Figures {
-    conditions: Vec<String>,
-    rows: Vec<Row>,
-}
 
 /// What one run took in.
 #[derive(Clone, Copy, Debug, Default)]

@@ -15,8 +15,9 @@ use sensor::lists::List;
 use sensor_tests::{
     Generator, Lab, LabOptions, Numbers, Sensor, SensorOptions, Sent, StreamSpec, scratch, until,
 };
-use serde::Serialize;
 use serde_json::Value;
+
+use crate::figures::{Figures, Row};
 
 /// Where the generator's packets come from: listed by every feed, and first by no other line.
 const TRAFFIC: &str = "198.18.0.0/15";
@@ -35,20 +36,6 @@ pub(crate) struct Options {
     /// Runs of each.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct Row {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    ratio: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Figures {
-    conditions: Vec<String>,
-    rows: Vec<Row>,
 }
 
 /// Of reloads the longest of all rounds, of commands the shortest, seconds.

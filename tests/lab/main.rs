@@ -2,6 +2,7 @@
 //! as the invoking user and start it as root.
 
 mod bench;
+mod figures;
 mod flood_bench;
 mod lists_bench;
 mod program;
