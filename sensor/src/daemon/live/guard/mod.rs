@@ -123,24 +123,27 @@ impl Guard {
         config: &Config,
         tell: &mut dyn FnMut(&Turn),
     ) -> Result<(), PlaneError> {
-        self.mode = config.guard.mode;
-        self.look_for_obstacles(config);
-        let policy = Policy::new(&config.guard, &config.detect.syn_flood, self.obstacles);
-        let settings = config.guard.settings(policy.suspect_per_window());
         let now = monotonic_ns();
         let beaten = kernel.heartbeat(now);
-        let ceased = match self.mode {
-            Mode::Mitigate => Ok(()),
-            Mode::Off | Mode::Monitor => kernel.configure(&settings, self.mode.into()),
+        let settings = |obstacles| {
+            let policy = Policy::new(&config.guard, &config.detect.syn_flood, obstacles);
+            (config.guard.settings(policy.suspect_per_window()), policy)
         };
+        let mode = config.guard.mode;
+        if mode != Mode::Mitigate {
+            // If it goes on acting, so does the judgement that it acts by.
+            kernel.configure(&settings(self.obstacles).0, mode.into())?;
+        }
+        self.mode = mode;
+        self.look_for_obstacles(config);
+        let (settings, policy) = settings(self.obstacles);
         self.judge
             .configure(policy, now, &mut telling(self.mode, tell));
         self.reconcile(kernel);
-        let begun = match self.mode {
-            Mode::Mitigate => kernel.configure(&settings, self.mode.into()),
-            Mode::Off | Mode::Monitor => Ok(()),
-        };
-        beaten.and(ceased).and(begun)
+        if mode == Mode::Mitigate {
+            kernel.configure(&settings, mode.into())?;
+        }
+        beaten
     }
 
     /// Looks at the suspects and counters, and judges, if it is time to. Whatever the kernel

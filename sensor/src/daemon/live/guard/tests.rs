@@ -269,3 +269,35 @@ fn no_method_acts_that_is_not_allowed() {
         .expect("settings");
     assert_eq!(kernel.acted_by, [[(1, RETRANSMISSION)]]);
 }
+
+/// A kernel that cannot be told to cease goes on by what a trial has allowed.
+#[test]
+fn a_kernel_that_goes_on_acting_keeps_its_methods() {
+    let mut mitigate = config(Mode::Mitigate);
+    mitigate.guard.method = guard::MethodChoice::Cookie;
+    let left = Destination {
+        slot: 3,
+        method: RETRANSMISSION,
+        ..Destination::default()
+    };
+    let mut kernel = Fake {
+        held: vec![(key(1), left)],
+        ..Fake::default()
+    };
+    let tell = &mut |_: &Turn| {};
+    let mut guard = Guard::resume(&mut kernel, &mitigate, true, tell).expect("a guard");
+    assert_eq!(
+        kernel.holds(),
+        [(1, RETRANSMISSION)],
+        "nothing is tried yet"
+    );
+    kernel.refuses_settings = true;
+    let mut monitor = mitigate.clone();
+    monitor.guard.mode = Mode::Monitor;
+    assert!(guard.configure(&mut kernel, &monitor, tell).is_err());
+    assert_eq!(kernel.holds(), [(1, RETRANSMISSION)]);
+    assert_eq!(guard.mode(), Mode::Mitigate);
+    kernel.refuses_settings = false;
+    judge(&mut guard, &mut kernel, &monitor);
+    assert_eq!(guard.mode(), Mode::Monitor);
+}
