@@ -25,6 +25,8 @@ pub(super) struct LiveLists {
     of_feeds: Vec<NewEntry>,
     /// The kernel refused a change: it is tried again.
     is_behind: bool,
+    /// It refused what shall outlive this process: that, too, is tried again.
+    is_forgetful: bool,
     /// Entries that would not outlive this process, for lack of room.
     unremembered: usize,
 }
@@ -46,6 +48,7 @@ impl LiveLists {
             of_feeds: remains.of_feeds(),
             // The kernel may hold more than that.
             is_behind: true,
+            is_forgetful: false,
             unremembered: 0,
         }
     }
@@ -82,19 +85,30 @@ impl LiveLists {
     fn install(&mut self, kernel: &mut impl Kernel) -> Result<(), PlaneError> {
         // First, so that a process that is killed in between leaves nothing forgotten that is in
         // force.
-        let remembered = kernel.remember(&self.model.records());
-        match &remembered {
-            Ok(unremembered) => self.set_unremembered(*unremembered),
-            Err(error) => {
-                tracing::error!("The lists would not outlive the sensor, trying again: {error}");
-            }
-        }
+        self.remember(kernel);
         let installed = self.put_into_force(kernel);
-        self.is_behind = remembered.is_err() || installed.is_err();
         if let Err(error) = &installed {
             tracing::error!("The lists are not in force as a whole, trying again: {error}");
         }
+        self.is_behind = installed.is_err();
         installed
+    }
+
+    /// Leaves what commands have entered to the process that comes after this one.
+    fn remember(&mut self, kernel: &mut impl Kernel) {
+        match kernel.remember(&self.model.records()) {
+            Ok(unremembered) => {
+                self.set_unremembered(unremembered);
+                self.is_forgetful = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_forgetful, true) {
+                    tracing::error!(
+                        "The lists would not outlive the sensor, trying again: {error}"
+                    );
+                }
+            }
+        }
     }
 
     fn put_into_force(&mut self, kernel: &mut impl Kernel) -> Result<(), PlaneError> {
@@ -122,6 +136,9 @@ impl LiveLists {
         if !ended.is_empty() || self.is_behind {
             // A failure is logged, and tried again.
             let _ = self.install(kernel);
+        } else if self.is_forgetful {
+            // What is in force stays untouched: each change makes all flows be judged anew.
+            self.remember(kernel);
         }
     }
 
