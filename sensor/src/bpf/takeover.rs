@@ -8,6 +8,7 @@ use super::{
     PinError,
     load::Loaded,
     netlink::{self, device::Device},
+    pin::Previous,
     slots::SlotId,
 };
 use crate::source::live::monotonic_ns;
@@ -107,38 +108,33 @@ pub(super) fn settle(loaded: &mut Loaded, attached: &[(SlotId, u32)]) -> Result<
         }
     }
     pins.keep = true;
-    // This process tells of them.
-    pins.head().untold_packets = 0;
+    let mut lost = 0;
+    if !loaded.previous.iter().all(Previous::is_readable) {
+        // Their programs have been replaced, and may still run.
+        loaded
+            .generations
+            .wait()
+            .map_err(|source| PinError::System {
+                path: pins.directory.path().to_owned(),
+                what: "waiting for running programs",
+                source,
+            })?;
+        let (readable, unreadable) = std::mem::take(&mut loaded.previous)
+            .into_iter()
+            .partition(Previous::is_readable);
+        loaded.previous = readable;
+        for previous in unreadable {
+            lost += previous.lost_packets()?;
+            previous.remove()?;
+        }
+        if loaded.previous.is_empty() {
+            loaded.rings.release();
+        }
+    }
+    // This process tells of them: nothing that could end it before stands between.
     for previous in &mut loaded.previous {
         previous.told()?;
     }
-    if loaded
-        .previous
-        .iter()
-        .all(super::pin::Previous::is_readable)
-    {
-        return Ok(0);
-    }
-    // Their programs have been replaced, and may still run.
-    loaded
-        .generations
-        .wait()
-        .map_err(|source| PinError::System {
-            path: pins.directory.path().to_owned(),
-            what: "waiting for running programs",
-            source,
-        })?;
-    let mut lost = 0;
-    let (readable, unreadable) = std::mem::take(&mut loaded.previous)
-        .into_iter()
-        .partition(super::pin::Previous::is_readable);
-    loaded.previous = readable;
-    for previous in unreadable {
-        lost += previous.lost_packets()?;
-        previous.remove()?;
-    }
-    if loaded.previous.is_empty() {
-        loaded.rings.release();
-    }
+    pins.head().untold_packets = 0;
     Ok(lost)
 }
