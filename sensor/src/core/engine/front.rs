@@ -2,133 +2,18 @@
 //! verified. Nothing here knows of flows, so that what is found can be shared out by flow.
 
 use bytes::Bytes;
-use sensor_ebpf::abi::{Direction, FlowKey};
 use sensor_ebpf::parse;
 
 use super::EngineConfig;
+use super::checksums::{Checksums, VERIFIED_ONE_IN};
+use super::found::{Found, Meta, Part};
 use crate::core::decode::{self, Checksum, Packet, Stop, TunnelKind};
-use crate::core::defrag::{Defrag, Fragment, Orphan, Owed};
+use crate::core::defrag::{Defrag, Fragment, Orphan};
 use crate::core::flow::tunnel::Tunnel;
-use crate::core::frame::{Frame, Origin};
+use crate::core::frame::Frame;
 use crate::core::limits::Limits;
 use crate::core::stats::{DecoderStats, DefragStats};
 use crate::core::time::Timestamp;
-
-/// Packets of which no more bytes than these are under a checksum are always verified: summing up
-/// all bytes of large ones is what would cost most in the whole engine.
-const SMALL: usize = 64;
-/// So many frames have one whose packets are verified however large they are.
-const VERIFIED_ONE_IN: u64 = 16;
-
-/// What a frame is made of.
-pub(super) enum Found<'a> {
-    /// A frame without a packet that breaks the rules: the event's name.
-    Anomaly(Meta, &'static str),
-    Packet(Part<'a>),
-    /// Packets and bytes of a flow, without a packet.
-    Count {
-        key: FlowKey,
-        tunnel: Option<&'a Tunnel>,
-        owed: Owed,
-    },
-}
-
-/// A packet of a flow.
-pub(super) struct Part<'a> {
-    pub(super) packet: &'a Packet,
-    /// What the packet's offsets count into.
-    pub(super) data: &'a Bytes,
-    pub(super) meta: Meta,
-    pub(super) tunnel: Option<&'a Tunnel>,
-    /// It has another packet within, perhaps one that is not followed.
-    pub(super) is_tunnel: bool,
-    /// A tunnel's header, or what is behind it, breaks the rules: the event's name.
-    pub(super) flaw: Option<&'static str>,
-    /// A checksum is wrong: the event's name.
-    pub(super) wrong_checksum: Option<&'static str>,
-}
-
-/// What is known of a packet besides its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Meta {
-    pub(super) time: Timestamp,
-    /// The capture's packet number.
-    pub(super) number: Option<u64>,
-    pub(super) wire_len: u32,
-    pub(super) sample: Option<Sample>,
-    /// Samples between this and the last one of its side were left out.
-    pub(super) skipped: bool,
-    /// Packets and bytes to add to the flow.
-    pub(super) counts: (u64, u64),
-}
-
-/// A sample's place in its flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    pub(super) epoch: u64,
-    pub(super) number: u64,
-    pub(super) segments: u16,
-    pub(super) direction: Direction,
-    /// Which flow the kernel counted it for; `None` if that is the packet's own.
-    pub(super) counted_for: Option<u64>,
-}
-
-impl Meta {
-    pub(super) fn of(frame: &Frame) -> Self {
-        let (number, sample, packets) = match frame.origin {
-            Origin::Capture { number } => (Some(number), None, 1),
-            Origin::Sample {
-                epoch,
-                number,
-                segments,
-                direction,
-                ..
-            } => (
-                None,
-                Some(Sample {
-                    epoch,
-                    number,
-                    segments,
-                    direction,
-                    counted_for: None,
-                }),
-                0,
-            ),
-        };
-        Self {
-            time: frame.time,
-            number,
-            wire_len: frame.wire_len,
-            sample,
-            skipped: false,
-            counts: (packets, packets * u64::from(frame.wire_len)),
-        }
-    }
-
-    /// Counts the packet here, of which the kernel knows no more than that it is one of `key`.
-    fn count_here(&mut self, key: Option<&FlowKey>) {
-        self.counts = (1, u64::from(self.wire_len));
-        if let Some(sample) = &mut self.sample {
-            sample.counted_for = Some(key.map_or(0, fingerprint));
-        }
-    }
-
-    /// Whether the counts of the packet come from elsewhere.
-    fn is_counted_by_kernel(&self) -> bool {
-        self.sample
-            .is_some_and(|sample| sample.counted_for.is_none())
-    }
-}
-
-/// A number by which keys are told apart.
-fn fingerprint(key: &FlowKey) -> u64 {
-    let mix = |hash: u64, word: u64| {
-        (hash ^ word)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29)
-    };
-    key.words().into_iter().fold(0, mix)
-}
 
 /// A packet, and what is around it.
 struct Layer {
@@ -184,7 +69,8 @@ impl Front {
                 if packet.headers.fragment.is_none() && !decode::may_be_tunnel(&packet) {
                     let all = self.verifies_all();
                     let checksums = Checksums::of(&packet, &frame.data, &meta, all);
-                    let wrong_checksum = self.judge(checksums, packet.key.protocol);
+                    let wrong_checksum =
+                        checksums.judge(packet.key.protocol, &mut self.decoder.checksums);
                     return found(Found::Packet(Part {
                         packet: &packet,
                         data: &frame.data,
@@ -246,7 +132,8 @@ impl Front {
                 // local checksum offload.
                 checksums.transport = Checksum::Offloaded;
             }
-            let wrong_checksum = self.judge(checksums, layer.packet.key.protocol);
+            let protocol = layer.packet.key.protocol;
+            let wrong_checksum = checksums.judge(protocol, &mut self.decoder.checksums);
             found(Found::Packet(Part {
                 packet: &layer.packet,
                 data: &layer.data,
@@ -387,67 +274,6 @@ impl Front {
     #[inline]
     const fn verifies_all(&self) -> bool {
         self.strict_checksums || self.decoder.packets.is_multiple_of(VERIFIED_ONE_IN)
-    }
-
-    /// Counts what checksums tell, and names what is wrong.
-    #[inline]
-    fn judge(&mut self, checksums: Checksums, protocol: u8) -> Option<&'static str> {
-        let stats = &mut self.decoder.checksums;
-        let Checksums { network, transport } = checksums;
-        stats.verified += u64::from(transport != Checksum::Unknown);
-        stats.offloaded += u64::from(transport == Checksum::Offloaded);
-        let mut wrong = None;
-        if network == Checksum::Wrong {
-            stats.ipv4 += 1;
-            wrong = Some("decoder.ipv4.invalid_checksum");
-        }
-        if transport == Checksum::Wrong {
-            let (counter, name) = match protocol {
-                6 => (&mut stats.tcp, "decoder.tcp.invalid_checksum"),
-                17 => (&mut stats.udp, "decoder.udp.invalid_checksum"),
-                1 => (&mut stats.icmpv4, "decoder.icmpv4.invalid_checksum"),
-                _ => (&mut stats.icmpv6, "decoder.icmpv6.invalid_checksum"),
-            };
-            *counter += 1;
-            wrong = Some(name);
-        }
-        wrong
-    }
-}
-
-/// What a packet's checksums tell.
-#[derive(Clone, Copy, Debug)]
-struct Checksums {
-    network: Checksum,
-    transport: Checksum,
-}
-
-impl Checksums {
-    const UNKNOWN: Self = Self {
-        network: Checksum::Unknown,
-        transport: Checksum::Unknown,
-    };
-
-    /// `all`: also of a large packet.
-    #[inline]
-    fn of(packet: &Packet, data: &[u8], meta: &Meta, all: bool) -> Self {
-        let is_unfinished =
-            |sample: Sample| sample.direction == Direction::Egress || sample.segments > 1;
-        // What a device is still to send, or has merged, has no checksum of its own yet; neither
-        // has a fragment.
-        if packet.headers.fragment.is_some() || meta.sample.is_some_and(is_unfinished) {
-            return Self::UNKNOWN;
-        }
-        let end = packet.headers.end.min(data.len());
-        let is_small = end.saturating_sub(packet.headers.transport) <= SMALL;
-        Self {
-            network: decode::network_checksum(packet, data),
-            transport: if all || is_small {
-                decode::transport_checksum(packet, data)
-            } else {
-                Checksum::Unknown
-            },
-        }
     }
 }
 

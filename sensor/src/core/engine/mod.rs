@@ -9,10 +9,12 @@
 //! and every step of the clock, emit the same events as one: [`Order`](super::order::Order) puts
 //! them into the same order.
 
+mod checksums;
 mod direction;
 mod drain;
 mod emit;
 mod end;
+mod found;
 mod front;
 mod packet;
 mod payload;
@@ -24,7 +26,8 @@ mod wishes;
 pub use self::wishes::Wish;
 
 use self::emit::{Emitted, Emitter, LAST};
-use self::front::{Found, Front};
+use self::found::Found;
+use self::front::Front;
 use self::packet::{Taken, anomaly};
 use self::tracker::Tracker;
 use super::event::{AnomalyKind, Event};

@@ -6,7 +6,7 @@ use sensor_ebpf::abi::FlowKey;
 use super::Tracker;
 use super::direction::responds;
 use super::emit::Emitter;
-use super::front::Part;
+use super::found::Part;
 use crate::core::defrag::Owed;
 use crate::core::event::{Anomaly, AnomalyKind, Body, FlowReason};
 use crate::core::flow::Flow;

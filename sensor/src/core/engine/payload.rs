@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Tracker;
 use super::emit::Emitter;
-use super::front::Meta;
+use super::found::Meta;
 use super::packet::{anomaly, interface};
 use crate::core::event::AnomalyKind;
 use crate::core::flow::tcp::{ACK, FIN, RST, SYN, Segment};

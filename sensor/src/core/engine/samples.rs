@@ -1,6 +1,6 @@
 //! What the samples of a flow tell of those that were not taken.
 
-use super::front::Sample;
+use super::found::Sample;
 use crate::core::flow::Live;
 use crate::core::proto::Side;
 

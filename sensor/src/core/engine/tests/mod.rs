@@ -9,6 +9,7 @@ mod live;
 mod shards;
 mod streams;
 mod tunnels;
+mod wishes;
 
 use bytes::Bytes;
 use etherparse::PacketBuilder;

@@ -1,0 +1,120 @@
+//! What the front finds in a frame, for the tracker.
+
+use bytes::Bytes;
+use sensor_ebpf::abi::{Direction, FlowKey};
+
+use crate::core::decode::Packet;
+use crate::core::defrag::Owed;
+use crate::core::flow::tunnel::Tunnel;
+use crate::core::frame::{Frame, Origin};
+use crate::core::time::Timestamp;
+
+/// What a frame is made of.
+pub(super) enum Found<'a> {
+    /// A frame without a packet that breaks the rules: the event's name.
+    Anomaly(Meta, &'static str),
+    Packet(Part<'a>),
+    /// Packets and bytes of a flow, without a packet.
+    Count {
+        key: FlowKey,
+        tunnel: Option<&'a Tunnel>,
+        owed: Owed,
+    },
+}
+
+/// A packet of a flow.
+pub(super) struct Part<'a> {
+    pub(super) packet: &'a Packet,
+    /// What the packet's offsets count into.
+    pub(super) data: &'a Bytes,
+    pub(super) meta: Meta,
+    pub(super) tunnel: Option<&'a Tunnel>,
+    /// It has another packet within, perhaps one that is not followed.
+    pub(super) is_tunnel: bool,
+    /// A tunnel's header, or what is behind it, breaks the rules: the event's name.
+    pub(super) flaw: Option<&'static str>,
+    /// A checksum is wrong: the event's name.
+    pub(super) wrong_checksum: Option<&'static str>,
+}
+
+/// What is known of a packet besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    pub(super) time: Timestamp,
+    /// The capture's packet number.
+    pub(super) number: Option<u64>,
+    pub(super) wire_len: u32,
+    pub(super) sample: Option<Sample>,
+    /// Samples between this and the last one of its side were left out.
+    pub(super) skipped: bool,
+    /// Packets and bytes to add to the flow.
+    pub(super) counts: (u64, u64),
+}
+
+/// A sample's place in its flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) epoch: u64,
+    pub(super) number: u64,
+    pub(super) segments: u16,
+    pub(super) direction: Direction,
+    /// Which flow the kernel counted it for; `None` if that is the packet's own.
+    pub(super) counted_for: Option<u64>,
+}
+
+impl Meta {
+    pub(super) fn of(frame: &Frame) -> Self {
+        let (number, sample, packets) = match frame.origin {
+            Origin::Capture { number } => (Some(number), None, 1),
+            Origin::Sample {
+                epoch,
+                number,
+                segments,
+                direction,
+                ..
+            } => (
+                None,
+                Some(Sample {
+                    epoch,
+                    number,
+                    segments,
+                    direction,
+                    counted_for: None,
+                }),
+                0,
+            ),
+        };
+        Self {
+            time: frame.time,
+            number,
+            wire_len: frame.wire_len,
+            sample,
+            skipped: false,
+            counts: (packets, packets * u64::from(frame.wire_len)),
+        }
+    }
+
+    /// Counts the packet here, of which the kernel knows no more than that it is one of `key`.
+    pub(super) fn count_here(&mut self, key: Option<&FlowKey>) {
+        self.counts = (1, u64::from(self.wire_len));
+        if let Some(sample) = &mut self.sample {
+            sample.counted_for = Some(key.map_or(0, fingerprint));
+        }
+    }
+
+    /// Whether the counts of the packet come from elsewhere.
+    pub(super) fn is_counted_by_kernel(&self) -> bool {
+        self.sample
+            .is_some_and(|sample| sample.counted_for.is_none())
+    }
+}
+
+/// A number by which keys are told apart.
+fn fingerprint(key: &FlowKey) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        (hash ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    };
+    key.words().into_iter().fold(0, mix)
+}
