@@ -95,9 +95,7 @@ impl Tracker {
             self.stats.kernel.crossed_again += entry.packets;
             return;
         }
-        let counts = &mut flow.counts[side as usize];
-        counts.packets = counts.packets.saturating_add(entry.packets);
-        counts.bytes = counts.bytes.saturating_add(entry.bytes);
+        flow.counts[side as usize].add(entry.packets, entry.bytes);
         flow.heard |= 1 << side as u8;
         flow.start = flow.start.min(entry.first);
         flow.last = flow.last.max(entry.last);
@@ -145,9 +143,7 @@ fn share(succeeded: &mut [Flow], heir: &Flow, swapped: bool, epoch: u64, entry: 
             let of_bytes = u128::from(bytes) * u128::from(part) / u128::from(packets.max(1));
             let of_bytes = u64::try_from(of_bytes).unwrap_or(u64::MAX).min(entry.bytes);
             let side = flow.side(swapped);
-            let counts = &mut flow.counts[side as usize];
-            counts.packets = counts.packets.saturating_add(part);
-            counts.bytes = counts.bytes.saturating_add(of_bytes);
+            flow.counts[side as usize].add(part, of_bytes);
             entry.packets -= part;
             entry.bytes -= of_bytes;
         }

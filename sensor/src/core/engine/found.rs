@@ -43,6 +43,7 @@ pub(super) struct Meta {
     pub(super) time: Timestamp,
     /// The capture's packet number.
     pub(super) number: Option<u64>,
+    /// Of all packets that a merged one stands for.
     pub(super) wire_len: u32,
     pub(super) sample: Option<Sample>,
     /// Samples between this and the last one of its side were left out.
@@ -94,18 +95,45 @@ impl Meta {
         }
     }
 
-    /// Counts the packet here, of which the kernel knows no more than that it is one of `key`.
+    /// Counts the packet here, of which the kernel knows no more than that it is one of `key`. One
+    /// that stands for several, which were merged or are to be cut up, counts as those.
     pub(super) fn count_here(&mut self, key: Option<&FlowKey>) {
-        self.counts = (1, u64::from(self.wire_len));
+        let mut packets = 1;
         if let Some(sample) = &mut self.sample {
             sample.counted_for = Some(key.map_or(0, fingerprint));
+            packets = u64::from(sample.segments.max(1));
         }
+        self.counts = (packets, u64::from(self.wire_len));
+    }
+
+    /// The bytes on the wire of what is within a packet from `at` on; the packet ends at `end` by
+    /// its own header.
+    ///
+    /// Of merged packets, whose length on the wire has the headers of all in it, each had `at` bytes
+    /// of headers around. Where the kernel did not know all of these to be repeated, it is what is
+    /// there at least.
+    pub(super) fn wire_len_within(&self, at: usize, end: usize) -> u32 {
+        let there = end.min(self.wire_len as usize).saturating_sub(at);
+        let there = u32::try_from(there).unwrap_or(u32::MAX);
+        let segments = self.sample.map_or(1, |sample| sample.segments.max(1));
+        if segments == 1 {
+            return there;
+        }
+        let around = u32::try_from(at).unwrap_or(u32::MAX);
+        let around = around.saturating_mul(segments.into());
+        self.wire_len.saturating_sub(around).max(there)
     }
 
     /// Whether the counts of the packet come from elsewhere.
     pub(super) fn is_counted_by_kernel(&self) -> bool {
         self.sample
             .is_some_and(|sample| sample.counted_for.is_none())
+    }
+
+    /// Whether the packet counts, but not among those that the kernel has counted for its flow.
+    pub(super) fn is_counted_by_samples(&self) -> bool {
+        self.sample
+            .is_some_and(|sample| sample.counted_for.is_some())
     }
 }
 

@@ -187,10 +187,9 @@ impl Front {
         }
         stats.tunnelled[inner.kind as usize] += 1;
         note_packet(stats, &inner.packet);
-        let wire_end = outer.packet.headers.end.min(outer.meta.wire_len as usize);
         let captured = outer.packet.headers.end.min(outer.data.len());
         let mut meta = outer.meta;
-        meta.wire_len = u32::try_from(wire_end.saturating_sub(inner.at)).unwrap_or(u32::MAX);
+        meta.wire_len = meta.wire_len_within(inner.at, outer.packet.headers.end);
         if inner.kind == TunnelKind::Erspan && inner.packet.headers.end < usize::from(u16::MAX) {
             // Switches may mirror the start of a frame alone: the rest is cut, not lost.
             let end = u32::try_from(inner.packet.headers.end).unwrap_or(u32::MAX);

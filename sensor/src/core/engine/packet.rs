@@ -107,9 +107,9 @@ impl Tracker {
             tunnels.note(side, tunnel);
         }
         let state = flow.state();
-        let counts = &mut flow.counts[side as usize];
-        counts.packets = counts.packets.saturating_add(meta.counts.0);
-        counts.bytes = counts.bytes.saturating_add(meta.counts.1);
+        let (packets, bytes) = meta.counts;
+        flow.counts_of(side, meta.is_counted_by_samples())
+            .add(packets, bytes);
         flow.dissected += 1;
         flow.heard |= 1 << side as u8;
         flow.last = flow.last.max(meta.time);
@@ -156,10 +156,7 @@ impl Tracker {
                 self.wheel.schedule(slot, flow.due(&self.config.timeouts));
             }
         }
-        if meta
-            .sample
-            .is_some_and(|sample| sample.counted_for.is_none())
-        {
+        if meta.is_counted_by_kernel() {
             self.wish(slot, side, &packet.key);
         }
         Some(Taken { is_news, ..taken })
@@ -310,12 +307,10 @@ impl Tracker {
         let Some(flow) = slot.and_then(|slot| self.table.get_mut(slot)) else {
             return;
         };
-        // What the kernel counts is owed to nobody: live, these are samples.
-        flow.live.counted_by_samples |= key.ifindex != 0;
         let side = flow.side(swapped);
-        let counts = &mut flow.counts[side as usize];
-        counts.packets += owed.packets;
-        counts.bytes += owed.bytes;
+        // What the kernel counts is owed to nobody: live, these are samples.
+        flow.counts_of(side, key.ifindex != 0)
+            .add(owed.packets, owed.bytes);
         flow.heard |= 1 << side as u8;
         flow.start = flow.start.min(owed.first);
         flow.last = flow.last.max(owed.last);

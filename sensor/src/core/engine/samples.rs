@@ -18,14 +18,18 @@ impl Live {
     /// Whether a sample is its side's next packet, none left out between; notes it.
     pub(super) fn follows(&mut self, side: Side, sample: Sample) -> bool {
         let segments = u64::from(sample.segments.max(1));
+        // Nothing is known to follow what has no number.
+        let next = match sample.number {
+            0 => 0,
+            number => number.saturating_add(segments),
+        };
         let expected = &mut self.expected[side as usize];
         if let Some(counted_for) = sample.counted_for {
             // The number is that of the flow around this one: if the next packet there was one of
             // this flow, too, nothing was left out.
-            self.counted_by_samples = true;
             let epoch = sample.epoch ^ counted_for;
             let follows = sample.number != 0 && *expected == (epoch, sample.number);
-            *expected = (epoch, sample.number.saturating_add(segments));
+            *expected = (epoch, next);
             return follows;
         }
         let follows = sample.number != 0 && *expected == (sample.epoch, sample.number);
@@ -36,7 +40,7 @@ impl Live {
         if before.is_none() && sample.number != 0 && self.began == sample.epoch {
             *before = Some(sample.number - 1);
         }
-        *expected = (sample.epoch, sample.number.saturating_add(segments));
+        *expected = (sample.epoch, next);
         self.sampled = if sample.epoch > self.sampled {
             sample.epoch
         } else {

@@ -42,6 +42,10 @@ pub struct Extra {
     /// around this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted: Option<&'static str>,
+    /// Packets of the flow that the kernel counted for none, since labels or the like hide them
+    /// from it: none of them is in the flow's own counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<Uncounted>,
     /// The tunnel that the flow is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<TunnelExtra>,
@@ -66,4 +70,15 @@ pub struct Extra {
     /// What an alert's detector measured, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub observed: BTreeMap<&'static str, u64>,
+}
+
+/// Packets and bytes of samples, beside those that the kernel counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Uncounted {
+    pub pkts_toserver: u64,
+    pub pkts_toclient: u64,
+    /// Bytes of frames on the wire, without FCS.
+    pub bytes_toserver: u64,
+    pub bytes_toclient: u64,
 }

@@ -31,7 +31,7 @@ pub use self::{
     alert::{Action, Alert},
     anomaly::{Anomaly, AnomalyKind, Layer},
     dns::{Answers, Dns, DnsKind, EdnsOption, HexFlags, Query, Rdata, Record, Soa, Srv, Sshfp},
-    extra::Extra,
+    extra::{Extra, Uncounted},
     flow::{Flow, FlowReason, FlowState, Tcp, TcpFlags, TcpState},
     guard::Guard,
     http::{ContentRange, Http},

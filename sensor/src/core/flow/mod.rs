@@ -38,6 +38,13 @@ pub(crate) struct Counts {
     pub(crate) bytes: u64,
 }
 
+impl Counts {
+    pub(crate) const fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets = self.packets.saturating_add(packets);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
 /// A live flow.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -50,7 +57,11 @@ pub(crate) struct Flow {
     pub(crate) id: u64,
     pub(crate) start: Timestamp,
     pub(crate) last: Timestamp,
+    /// Of a capture's frames; live, of the kernel's drains alone.
     pub(crate) counts: [Counts; 2],
+    /// Live, of samples that the kernel has counted for another flow, or for none: they add up
+    /// with no count of the kernel's.
+    pub(crate) by_samples: Option<Box<[Counts; 2]>>,
     /// Packets that were dissected.
     pub(crate) dissected: u64,
     pub(crate) tcp: Tcp,
@@ -82,8 +93,6 @@ pub(crate) struct Live {
     /// Device direction that each side was first seen in, plus 1: a packet that crosses one
     /// device twice (loopback, hairpin) counts once.
     pub(crate) direction: [u8; 2],
-    /// The kernel does not count the flow: its counts are of samples.
-    pub(crate) counted_by_samples: bool,
     /// There are packets in its payload, of flows of their own; how often these brought
     /// something new.
     pub(crate) is_tunnel: bool,
@@ -107,6 +116,7 @@ impl Flow {
             start: time,
             last: time,
             counts: [Counts::default(); 2],
+            by_samples: None,
             dissected: 0,
             tcp: Tcp::default(),
             history: History::default(),
@@ -129,11 +139,25 @@ impl Flow {
         }
     }
 
+    /// What `side` has sent, as samples tell it, or as whoever sees all packets does.
+    #[inline]
+    pub(crate) fn counts_of(&mut self, side: Side, by_samples: bool) -> &mut Counts {
+        let counts = if by_samples {
+            &mut **self.by_samples.get_or_insert_default()
+        } else {
+            &mut self.counts
+        };
+        &mut counts[side as usize]
+    }
+
     /// Turns the roles round: before anything else was noted, the first packet proved to be an
     /// answer.
     pub(crate) fn flip(&mut self) {
         self.swapped = !self.swapped;
         self.counts.swap(0, 1);
+        if let Some(counts) = &mut self.by_samples {
+            counts.swap(0, 1);
+        }
         self.tcp.flip();
         if let Some(tunnels) = &mut self.tunnels {
             tunnels.flip();

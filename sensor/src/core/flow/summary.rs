@@ -1,7 +1,9 @@
 //! The event of a flow's end.
 
 use super::{Flow, ICMP, ICMPV6, TCP};
-use crate::core::event::{Body, EveTime, Extra, Flow as FlowEvent, FlowReason, FlowState, Tcp};
+use crate::core::event::{
+    Body, EveTime, Extra, Flow as FlowEvent, FlowReason, FlowState, Tcp, Uncounted,
+};
 use crate::core::proto::Side;
 
 const SECOND: u64 = 1_000_000_000;
@@ -13,7 +15,12 @@ impl Flow {
         reason: FlowReason,
         transactions: Option<u64>,
     ) -> (Body, Box<Extra>) {
-        let [to_server, to_client] = self.counts;
+        let is_counted = self.counts.iter().any(|counts| counts.packets > 0);
+        let (counts, beside) = match self.by_samples.as_deref() {
+            Some(samples) if !is_counted => (samples, None),
+            beside => (&self.counts, beside),
+        };
+        let [to_server, to_client] = *counts;
         let flow = FlowEvent {
             pkts_toserver: to_server.packets,
             pkts_toclient: to_client.packets,
@@ -29,15 +36,24 @@ impl Flow {
             tx_cnt: transactions,
         };
         let is_tcp = self.key.protocol() == TCP;
-        let packets = to_server.packets.saturating_add(to_client.packets);
+        let packets = counts
+            .iter()
+            .chain(beside.into_iter().flatten())
+            .fold(0, |sum: u64, counts| sum.saturating_add(counts.packets));
         let extra = Extra {
             conn_state: Some(self.conn_state()),
             history: Some(self.history.text()),
             payload_toserver: is_tcp.then(|| self.tcp.senders[0].size().into()),
             payload_toclient: is_tcp.then(|| self.tcp.senders[1].size().into()),
             dissected_packets: (self.dissected < packets).then_some(self.dissected),
-            sampled: self.live.sampled != 0 || self.live.counted_by_samples,
-            counted: self.live.counted_by_samples.then_some("samples"),
+            sampled: self.live.sampled != 0 || self.by_samples.is_some(),
+            counted: (self.by_samples.is_some() && beside.is_none()).then_some("samples"),
+            uncounted: beside.map(|[to_server, to_client]| Uncounted {
+                pkts_toserver: to_server.packets,
+                pkts_toclient: to_client.packets,
+                bytes_toserver: to_server.bytes,
+                bytes_toclient: to_client.bytes,
+            }),
             handshake: self.live.by_cookie.then_some("cookie"),
             ..Extra::default()
         };

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod capture;
 mod checksums;
+mod counts;
 mod evidence;
 mod fragments;
 mod live;

@@ -17,7 +17,7 @@ fn in_udp(from_first: bool, port: u16, parts: &[&[u8]]) -> Bytes {
     frame.into()
 }
 
-fn vxlan(from_first: bool, inner: &[u8]) -> Bytes {
+pub(super) fn vxlan(from_first: bool, inner: &[u8]) -> Bytes {
     in_udp(from_first, 4789, &[&[8, 0, 0, 0, 0, 0, 42, 0], inner])
 }
 
