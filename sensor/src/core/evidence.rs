@@ -10,50 +10,87 @@ use super::frame::Frame;
 /// which are in the ring as well: little more than what is bounded is held.
 #[derive(Debug)]
 pub(crate) struct Evidence {
-    frames: VecDeque<(u64, Frame)>,
+    ring: VecDeque<Kept>,
+    /// Those of the current input, the latest first.
+    open: Vec<Kept>,
     bytes: usize,
     limit: usize,
+}
+
+/// A frame, and the flows that have a packet in it.
+#[derive(Debug)]
+struct Kept {
+    flows: Vec<u64>,
+    frame: Frame,
 }
 
 impl Evidence {
     /// Keeps up to `limit` bytes; with 0 nothing at all.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
-            frames: VecDeque::new(),
+            ring: VecDeque::new(),
+            open: Vec::new(),
             bytes: 0,
             limit,
         }
     }
 
-    /// Notes that a frame has a packet of a flow.
+    /// Notes that a packet of a flow came in `frames`, the latest last.
+    ///
+    /// Of one input, the frames of a packet end with those of the packet around it.
     #[inline]
-    pub(crate) fn note(&mut self, flow: u64, frame: &Frame) {
+    pub(crate) fn note(&mut self, flow: u64, frames: &[Frame]) {
         if self.limit > 0 {
-            self.keep(flow, frame);
+            self.open(flow, frames);
         }
     }
 
     #[cold]
-    fn keep(&mut self, flow: u64, frame: &Frame) {
-        self.frames.push_back((flow, frame.clone()));
-        self.bytes += size(frame);
+    fn open(&mut self, flow: u64, frames: &[Frame]) {
+        for (index, frame) in frames.iter().rev().enumerate() {
+            if index == self.open.len() {
+                self.open.push(Kept {
+                    flows: Vec::new(),
+                    frame: frame.clone(),
+                });
+            }
+            self.open[index].flows.push(flow);
+        }
+    }
+
+    /// Keeps what was noted of an input.
+    #[inline]
+    pub(crate) fn keep(&mut self) {
+        if !self.open.is_empty() {
+            self.close();
+        }
+    }
+
+    #[cold]
+    fn close(&mut self) {
+        while let Some(kept) = self.open.pop() {
+            self.bytes += kept.size();
+            self.ring.push_back(kept);
+        }
         while self.bytes > self.limit
-            && let Some((_, oldest)) = self.frames.pop_front()
+            && let Some(oldest) = self.ring.pop_front()
         {
-            self.bytes -= size(&oldest);
+            self.bytes -= oldest.size();
         }
     }
 
     /// The flow's frames that are still there, the oldest first.
     pub(crate) fn of(&self, flow: u64) -> impl Iterator<Item = &Frame> {
-        self.frames
+        self.ring
             .iter()
-            .filter(move |(of, _)| *of == flow)
-            .map(|(_, frame)| frame)
+            .filter(move |kept| kept.flows.contains(&flow))
+            .map(|kept| &kept.frame)
     }
 }
 
-/// What a frame takes in the ring.
-const fn size(frame: &Frame) -> usize {
-    size_of::<(u64, Frame)>() + frame.data.len()
+impl Kept {
+    /// What it takes in the ring.
+    const fn size(&self) -> usize {
+        size_of::<Self>() + self.flows.len() * size_of::<u64>() + self.frame.data.len()
+    }
 }

@@ -38,6 +38,17 @@ pub enum Origin {
     },
 }
 
+/// A sample's place in its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) epoch: u64,
+    pub(crate) number: u64,
+    pub(crate) segments: u16,
+    pub(crate) direction: sensor_ebpf::abi::Direction,
+    /// Which flow the kernel counted it for; `None` if that is the packet's own.
+    pub(crate) counted_for: Option<u64>,
+}
+
 /// A frame with the time at which it was seen.
 #[derive(Clone, Debug)]
 pub struct Frame {

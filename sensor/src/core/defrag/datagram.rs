@@ -1,9 +1,10 @@
 use bytes::Bytes;
 use sensor_ebpf::abi::{FlowKey, key_flags};
 
-use super::{Name, Orphan, Owed};
-use crate::core::decode::{Packet, fragmentable};
+use super::{Fragment, Name, Orphan, Owed, Whole, held};
+use crate::core::decode::fragmentable;
 use crate::core::flow::tunnel::Tunnel;
+use crate::core::frame::{Frame, Sample};
 use crate::core::time::Timestamp;
 
 /// Longest datagram, RFC 791 section 3.1.
@@ -25,14 +26,25 @@ pub(super) struct Datagram {
     id: u32,
     serial: u64,
     tunnel: Option<Box<Tunnel>>,
-    /// Header of the first fragment, up to what was fragmented, and that packet's flow.
-    first: Option<(Bytes, FlowKey)>,
+    first: Option<First>,
     /// Offset and bytes, in order and without overlaps.
     pieces: Vec<(usize, Bytes)>,
+    /// What the pieces came in, where that is kept.
+    frames: Vec<Frame>,
     held_bytes: usize,
     /// Length of what was fragmented, once the last fragment was seen.
     total: Option<usize>,
     owed: Owed,
+}
+
+/// What only a datagram's first fragment has.
+#[derive(Debug)]
+struct First {
+    /// Up to what was fragmented.
+    header: Bytes,
+    /// The flow that it is counted for.
+    flow: FlowKey,
+    sample: Option<Sample>,
 }
 
 impl Datagram {
@@ -44,6 +56,7 @@ impl Datagram {
             tunnel: tunnel.cloned().map(Box::new),
             first: None,
             pieces: Vec::new(),
+            frames: Vec::new(),
             held_bytes: 0,
             total: None,
             owed: Owed::default(),
@@ -76,8 +89,8 @@ impl Datagram {
 
     /// The counts so far, once it is known whose they are.
     pub(super) fn settle(&mut self) -> Option<(FlowKey, Owed)> {
-        let (_, flow) = self.first.as_ref()?;
-        Some((*flow, std::mem::take(&mut self.owed)))
+        let first = self.first.as_ref()?;
+        Some((first.flow, std::mem::take(&mut self.owed)))
     }
 
     /// The counts of a datagram that is given up, if nobody has had them.
@@ -90,12 +103,8 @@ impl Datagram {
     }
 
     /// Adds a fragment's bytes; true if some had been there before.
-    pub(super) fn add(
-        &mut self,
-        packet: &Packet,
-        data: &Bytes,
-        limit: usize,
-    ) -> Result<bool, Refused> {
+    pub(super) fn add(&mut self, of: &Fragment<'_>, limit: usize) -> Result<bool, Refused> {
+        let Fragment { packet, data, .. } = *of;
         let headers = &packet.headers;
         let Some(fragment) = headers.fragment else {
             return Err(Refused::Malformed);
@@ -113,15 +122,33 @@ impl Datagram {
         if self.total.is_some_and(|total| end > total) {
             return Err(Refused::Malformed);
         }
-        if !fragment.more {
-            self.total = Some(self.total.unwrap_or(end));
-        }
         if start == 0 && self.first.is_none() {
             let header = Bytes::copy_from_slice(&data[headers.ip..from]);
             self.held_bytes += header.len();
-            self.first = Some((header, packet.key));
+            self.first = Some(First {
+                header,
+                flow: packet.key,
+                sample: of.sample,
+            });
         }
-        self.place(start, bytes, limit)
+        let before = (self.pieces.len(), self.total);
+        if !fragment.more {
+            self.total = self.total.or(Some(end));
+        }
+        let overlap = self.place(start, bytes, limit)?;
+        if (self.pieces.len(), self.total) != before {
+            self.keep(of.frames);
+        }
+        Ok(overlap)
+    }
+
+    /// Copies frames: a sample's would hold on to what its neighbours are in.
+    fn keep(&mut self, frames: &[Frame]) {
+        self.held_bytes += held(frames);
+        self.frames.extend(frames.iter().map(|frame| Frame {
+            data: Bytes::copy_from_slice(&frame.data),
+            ..frame.clone()
+        }));
     }
 
     fn place(&mut self, start: usize, bytes: &[u8], limit: usize) -> Result<bool, Refused> {
@@ -171,8 +198,8 @@ impl Datagram {
     }
 
     /// The datagram as one packet; `None` if it is longer than one may be.
-    pub(super) fn assemble(self) -> Option<Bytes> {
-        let (header, _) = self.first?;
+    pub(super) fn assemble(self) -> Option<Whole> {
+        let First { header, sample, .. } = self.first?;
         let mut packet = header.to_vec();
         for (_, piece) in &self.pieces {
             packet.extend_from_slice(piece);
@@ -189,6 +216,10 @@ impl Datagram {
             let place = header.len().checked_sub(6)?;
             packet.get_mut(place..place + 2)?.fill(0);
         }
-        Some(packet.into())
+        Some(Whole {
+            data: packet.into(),
+            sample,
+            frames: self.frames,
+        })
     }
 }

@@ -16,6 +16,7 @@ use zerocopy::IntoBytes;
 use self::datagram::{Datagram, Refused};
 use super::decode::Packet;
 use super::flow::tunnel::Tunnel;
+use super::frame::{Frame, Sample};
 use super::limits::Limits;
 use super::stats::DefragStats;
 use super::time::Timestamp;
@@ -45,8 +46,20 @@ impl Owed {
 pub(crate) struct Outcome {
     /// Frames to be counted now, and for which flow.
     pub(crate) counts: Option<(FlowKey, Owed)>,
-    /// The datagram that is complete now, from its IP header on.
-    pub(crate) datagram: Option<Bytes>,
+    /// The datagram that is complete now.
+    pub(crate) datagram: Option<Whole>,
+}
+
+/// A datagram that was put together.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// From its IP header on.
+    pub(crate) data: Bytes,
+    /// That of its first fragment, which alone has the ports of the datagram's flow: what the kernel
+    /// counted and numbered the others under is another.
+    pub(crate) sample: Option<Sample>,
+    /// What its fragments came in, the latest last, as far as that is kept.
+    pub(crate) frames: Vec<Frame>,
 }
 
 /// Counts of a datagram that never showed its first fragment, with the fragments' own key.
@@ -66,7 +79,10 @@ pub(crate) struct Fragment<'a> {
     pub(crate) time: Timestamp,
     /// Bytes to count; `None` where the kernel counts.
     pub(crate) wire_len: Option<u32>,
+    pub(crate) sample: Option<Sample>,
     pub(crate) tunnel: Option<&'a Tunnel>,
+    /// What it came in, to be kept with it.
+    pub(crate) frames: &'a [Frame],
 }
 
 /// What identifies a datagram: no ports, since only its first fragment has them.
@@ -121,10 +137,11 @@ impl Defrag {
         };
         // Room for the fragment, whether its datagram is known or not.
         let headers = &packet.headers;
-        let incoming = headers
+        let own = headers
             .end
             .min(fragment.data.len())
             .saturating_sub(headers.ip);
+        let incoming = own + held(fragment.frames);
         while stats.held_bytes + incoming as u64 > limits.fragment_bytes as u64
             && self.give_up_oldest(stats, orphans)
         {
@@ -162,7 +179,7 @@ impl Defrag {
             datagram.owe(time, wire_len);
         }
         let before = datagram.held_bytes();
-        let added = datagram.add(packet, fragment.data, limits.fragments);
+        let added = datagram.add(&fragment, limits.fragments);
         stats.held_bytes += (datagram.held_bytes() - before) as u64;
         match added {
             Ok(overlap) => stats.overlaps += u64::from(overlap),
@@ -257,6 +274,12 @@ fn fragment_key(key: &FlowKey) -> FlowKey {
         flags,
         ..*key
     }
+}
+
+/// What frames take that are kept with their fragments.
+fn held(frames: &[Frame]) -> usize {
+    let held = |frame: &Frame| size_of::<Frame>() + frame.data.len();
+    frames.iter().map(held).sum()
 }
 
 fn hash(hasher: &SeedableRandomState, name: &Name) -> u64 {

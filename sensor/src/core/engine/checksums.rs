@@ -2,8 +2,9 @@
 
 use sensor_ebpf::abi::Direction;
 
-use super::found::{Meta, Sample};
+use super::found::Meta;
 use crate::core::decode::{self, Checksum, Packet};
+use crate::core::frame::Sample;
 use crate::core::stats::ChecksumStats;
 
 /// Packets of which no more bytes than these are under a checksum are always verified: summing up

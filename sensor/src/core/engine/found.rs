@@ -1,12 +1,12 @@
 //! What the front finds in a frame, for the tracker.
 
 use bytes::Bytes;
-use sensor_ebpf::abi::{Direction, FlowKey};
+use sensor_ebpf::abi::FlowKey;
 
 use crate::core::decode::Packet;
 use crate::core::defrag::Owed;
 use crate::core::flow::tunnel::Tunnel;
-use crate::core::frame::{Frame, Origin};
+use crate::core::frame::{Frame, Origin, Sample};
 use crate::core::time::Timestamp;
 
 /// What a frame is made of.
@@ -27,6 +27,8 @@ pub(super) struct Part<'a> {
     pub(super) packet: &'a Packet,
     /// What the packet's offsets count into.
     pub(super) data: &'a Bytes,
+    /// The frames that it came in, the latest last; none of a tunnel's where evidence is not kept.
+    pub(super) frames: &'a [Frame],
     pub(super) meta: Meta,
     pub(super) tunnel: Option<&'a Tunnel>,
     /// It has another packet within, perhaps one that is not followed.
@@ -50,17 +52,6 @@ pub(super) struct Meta {
     pub(super) skipped: bool,
     /// Packets and bytes to add to the flow.
     pub(super) counts: (u64, u64),
-}
-
-/// A sample's place in its flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    pub(super) epoch: u64,
-    pub(super) number: u64,
-    pub(super) segments: u16,
-    pub(super) direction: Direction,
-    /// Which flow the kernel counted it for; `None` if that is the packet's own.
-    pub(super) counted_for: Option<u64>,
 }
 
 impl Meta {

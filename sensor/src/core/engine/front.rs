@@ -8,7 +8,7 @@ use super::EngineConfig;
 use super::checksums::{Checksums, VERIFIED_ONE_IN};
 use super::found::{Found, Meta, Part};
 use crate::core::decode::{self, Checksum, Packet, Stop, TunnelKind};
-use crate::core::defrag::{Defrag, Fragment, Orphan};
+use crate::core::defrag::{Defrag, Fragment, Orphan, Whole};
 use crate::core::flow::tunnel::Tunnel;
 use crate::core::frame::Frame;
 use crate::core::limits::Limits;
@@ -19,6 +19,8 @@ use crate::core::time::Timestamp;
 struct Layer {
     packet: Packet,
     data: Bytes,
+    /// What it came in, the latest last, where evidence is kept.
+    frames: Vec<Frame>,
     meta: Meta,
     tunnel: Option<Tunnel>,
 }
@@ -74,6 +76,7 @@ impl Front {
                     return found(Found::Packet(Part {
                         packet: &packet,
                         data: &frame.data,
+                        frames: std::slice::from_ref(frame),
                         meta,
                         tunnel: None,
                         is_tunnel: false,
@@ -84,6 +87,11 @@ impl Front {
                 let layer = Layer {
                     packet,
                     data: frame.data.clone(),
+                    frames: if self.limits.evidence_bytes > 0 {
+                        vec![frame.clone()]
+                    } else {
+                        Vec::new()
+                    },
                     meta,
                     tunnel: None,
                 };
@@ -118,7 +126,7 @@ impl Front {
                 checksums.network = Checksum::Unknown;
             }
             let Within {
-                inner,
+                mut inner,
                 is_tunnel,
                 flaw,
             } = self.within(&layer, origin, is_cut(frame));
@@ -137,6 +145,7 @@ impl Front {
             found(Found::Packet(Part {
                 packet: &layer.packet,
                 data: &layer.data,
+                frames: &layer.frames,
                 meta: layer.meta,
                 tunnel: layer.tunnel.as_ref(),
                 is_tunnel,
@@ -146,6 +155,9 @@ impl Front {
             if self.strict_checksums && wrong_checksum.is_some() {
                 // What its receiver drops has nothing within.
                 return;
+            }
+            if let Some(inner) = &mut inner {
+                inner.frames = layer.frames;
             }
             match inner {
                 Some(inner) => (layer, checksums) = (inner, inner_checksums),
@@ -200,6 +212,7 @@ impl Front {
         within.inner = Some(Layer {
             packet: inner.packet,
             data: outer.data.slice(inner.at.min(captured)..captured),
+            frames: Vec::new(),
             meta,
             tunnel: Some(Tunnel::new(inner.kind, inner.id, &outer.packet.key, around)),
         });
@@ -216,6 +229,7 @@ impl Front {
         let Layer {
             packet,
             data,
+            frames,
             mut meta,
             tunnel,
         } = layer;
@@ -229,7 +243,9 @@ impl Front {
             data: &data,
             time: meta.time,
             wire_len: (!meta.is_counted_by_kernel()).then_some(meta.wire_len),
+            sample: meta.sample,
             tunnel: tunnel.as_ref(),
+            frames: &frames,
         };
         let mut orphans = Vec::new();
         let outcome = self
@@ -243,16 +259,22 @@ impl Front {
                 owed,
             });
         }
-        let data = outcome.datagram?;
+        let Whole {
+            data,
+            sample,
+            frames,
+        } = outcome.datagram?;
         let Ok(packet) = decode::reassembled(&data, &packet, origin) else {
             self.fragments.malformed += 1;
             return None;
         };
         meta.wire_len = u32::try_from(data.len()).unwrap_or(u32::MAX);
         meta.counts = (0, 0);
+        meta.sample = sample;
         Some(Layer {
             packet,
             data,
+            frames,
             meta,
             tunnel,
         })

@@ -122,8 +122,8 @@ impl Engine {
         front.frame(frame, &mut |found| {
             let is_inner = matches!(&found, Found::Packet(part) if part.tunnel.is_some());
             let taken = take(tracker, &found, &mut out);
-            if let Some(taken) = taken {
-                evidence.note(taken.flow, frame);
+            if let (Found::Packet(part), Some(taken)) = (&found, taken) {
+                evidence.note(taken.flow, part.frames);
             }
             if !is_inner {
                 outer = taken.or(outer);
@@ -131,6 +131,7 @@ impl Engine {
                 tracker.note_news(outer);
             }
         });
+        evidence.keep();
     }
 
     /// Takes the counters of a closed generation. The samples of this generation should have come

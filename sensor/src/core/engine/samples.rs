@@ -1,7 +1,7 @@
 //! What the samples of a flow tell of those that were not taken.
 
-use super::found::Sample;
 use crate::core::flow::Live;
+use crate::core::frame::Sample;
 use crate::core::proto::Side;
 
 impl Live {

@@ -1,5 +1,7 @@
 //! Frames can be had for what they led to.
 
+use super::capture::fragments;
+use super::tunnels::vxlan;
 use super::*;
 
 fn run(evidence_bytes: usize) -> Run {
@@ -64,4 +66,47 @@ fn a_frame_is_there_for_each_flow_that_it_has_a_packet_of_and_by_default_for_non
         }
         assert_eq!(run.flows().len(), 2);
     }
+}
+
+#[test]
+fn all_frames_of_a_datagram_are_there_for_what_is_in_it() {
+    let pieces = fragments(b"!a datagram of some length", 16);
+    for tunnelled in [false, true] {
+        for limit in [1 << 20, 0] {
+            let mut run = run(limit);
+            for index in [2, 0, 1] {
+                let piece = &pieces[index];
+                run.captured(
+                    0,
+                    if tunnelled {
+                        vxlan(true, piece)
+                    } else {
+                        piece.clone()
+                    },
+                );
+            }
+            assert_eq!(run.shown().len(), 1);
+            let flow = run.events[0].flow_id.unwrap();
+            let expected: &[u64] = if limit > 0 { &[1, 2, 3] } else { &[] };
+            assert_eq!(numbers(&run, flow), expected);
+            assert_eq!(run.engine.stats().defrag.held_bytes, 0);
+        }
+    }
+}
+
+#[test]
+fn a_frame_takes_room_once_however_many_packets_are_in_it() {
+    let frame = vxlan(true, &udp(true, &[b'!'; 1000]));
+    let mut run = run(8 * 1024);
+    for _ in 0..20 {
+        run.captured(0, frame.clone());
+    }
+    run.finish();
+    let kept: Vec<_> = run
+        .flows()
+        .iter()
+        .map(|(event, ..)| numbers(&run, event.flow_id.unwrap()).len())
+        .collect();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|count| (6..=7).contains(count)), "{kept:?}");
 }

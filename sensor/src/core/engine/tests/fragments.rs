@@ -1,5 +1,6 @@
-//! IPv6 datagrams in fragments, with headers before and behind the fragment header.
+//! Datagrams in fragments: of IPv6 with headers before and behind the fragment header, and live.
 
+use super::live::sampled;
 use super::*;
 
 const FROM: [u8; 16] = [0x20; 16];
@@ -46,6 +47,22 @@ fn fragments(payload: &[u8], size: usize, options_before: bool) -> Vec<Bytes> {
         Bytes::from([ethernet, &ip, &before, &header, piece].concat())
     };
     pieces.map(frame).collect()
+}
+
+/// An IPv4 frame in fragments of so many bytes.
+pub(super) fn in_pieces(frame: &[u8], size: usize) -> Vec<Bytes> {
+    let (header, rest) = frame.split_at(14 + 20);
+    let pieces = rest.chunks(size).enumerate().map(|(index, piece)| {
+        let more = (index + 1) * size < rest.len();
+        let place = (index * size / 8) as u16 | if more { 0x2000 } else { 0 };
+        let mut header = header.to_vec();
+        header[16..18].copy_from_slice(&(20 + piece.len() as u16).to_be_bytes());
+        header[20..22].copy_from_slice(&place.to_be_bytes());
+        let ip = etherparse::Ipv4Header::from_slice(&header[14..]).unwrap().0;
+        header[24..26].copy_from_slice(&ip.calc_header_checksum().to_be_bytes());
+        Bytes::from([&header, piece].concat())
+    });
+    pieces.collect()
 }
 
 #[test]
@@ -110,4 +127,25 @@ fn what_fragments_hold_is_bounded_also_of_datagrams_that_are_known() {
         .sum();
     assert_eq!(counted, sent, "each fragment is counted once");
     assert!(run.engine.stats().defrag.dropped > 0);
+}
+
+/// What the kernel numbers later fragments under is a flow without ports.
+#[test]
+fn live_a_datagram_has_the_number_of_its_first_fragment() {
+    let first = client("A", 101, 501, b"!a").bytes();
+    let later = in_pieces(&client("A", 105, 501, b"cccccccc").bytes(), 24);
+    let last = client("A", 103, 501, b"bb").bytes();
+    for (numbers, shown) in [
+        // Nothing of the flow was left out: what is missing may still come.
+        ([2, 77], &[">!a", ">bb", ">cccccccc"][..]),
+        ([9, 2], &[">!a", ">[Sampling 2]", ">cccccccc"]),
+    ] {
+        let mut run = Run::with(Echo::default());
+        run.frame(&sampled(0, 1, 1, false, first.clone()));
+        for (piece, number) in later.iter().zip(numbers) {
+            run.frame(&sampled(0, 1, number, false, piece.clone()));
+        }
+        run.frame(&sampled(0, 1, 3, false, last.clone()));
+        assert_eq!(run.shown(), shown);
+    }
 }

@@ -1,6 +1,7 @@
 //! Flows within others: found, told apart, and counted on their own.
 
 use super::capture::fragments;
+use super::fragments::in_pieces;
 use super::live::{counted, drained, sampled};
 use super::*;
 use sensor_ebpf::sampling::Verdict;
@@ -182,15 +183,9 @@ fn fragments_are_put_together_within_a_tunnel_and_around_one() {
 
     // A tunnel's packet that was fragmented itself.
     let whole = vxlan(true, &udp(true, b"!inside a datagram in pieces"));
-    let (header, rest) = whole.split_at(34);
     let mut run = Run::with(Echo::default());
-    for (index, piece) in rest.chunks(48).enumerate() {
-        let more = (index + 1) * 48 < rest.len();
-        let place = (index * 6) as u16 | if more { 0x2000 } else { 0 };
-        let mut header = header.to_vec();
-        header[16..18].copy_from_slice(&(20 + piece.len() as u16).to_be_bytes());
-        header[20..22].copy_from_slice(&place.to_be_bytes());
-        run.captured(index as u64, [&header, piece].concat().into());
+    for piece in in_pieces(&whole, 48) {
+        run.captured(0, piece);
     }
     assert_eq!(run.shown(), [">!inside a datagram in pieces"]);
 }
