@@ -109,6 +109,8 @@ pub struct DefragStats {
     pub timeouts: u64,
     /// Fragments that lie, wholly or in part, where an earlier one does.
     pub overlaps: u64,
+    /// Fragments of IPv6 dropped with their datagram, of which some overlapped.
+    pub abandoned: u64,
     /// Fragments refused: beyond 65,535 bytes, of a wrong length, or cut.
     pub malformed: u64,
     /// Fragments or datagrams given up for want of room.

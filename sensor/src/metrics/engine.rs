@@ -109,6 +109,7 @@ pub(super) const METRICS: &[Metric] = &[
                 "stream_memory",
                 "fragment_limit",
                 "fragment_malformed",
+                "fragment_overlap",
             ],
         )],
         read: Some(|s, out| {
@@ -116,6 +117,7 @@ pub(super) const METRICS: &[Metric] = &[
             out.add(&["stream_memory"], s.engine.stream.dropped_memcap);
             out.add(&["fragment_limit"], s.engine.defrag.dropped);
             out.add(&["fragment_malformed"], s.engine.defrag.malformed);
+            out.add(&["fragment_overlap"], s.engine.defrag.abandoned);
         }),
     },
     Metric {

@@ -10,13 +10,37 @@ use crate::core::time::Timestamp;
 /// Longest datagram, RFC 791 section 3.1.
 const LONGEST: usize = 65_535;
 const V6_HEADER: usize = 40;
+const FRAGMENT_HEADER: usize = 8;
 
 /// Why a fragment is not part of its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Cut, empty, of a length that is no multiple of 8, or beyond the datagram's end.
+    /// Cut, empty, or beyond the datagram's end.
     Malformed,
+    /// Of a length that is no multiple of 8, though more follow.
+    Length,
+    /// The datagram would be longer than one may be.
+    TooLarge,
     TooMany,
+    /// It lies where another does, in IPv6: what was there of the datagram is gone.
+    Overlap,
+    /// Others of its datagram overlapped.
+    Abandoned,
+    /// Its header's checksum is wrong, and that is not to be suffered.
+    Checksum,
+}
+
+impl Refused {
+    /// The event's name, in Suricata's words where it has any.
+    pub(super) const fn name(self, is_v6: bool) -> Option<&'static str> {
+        match (self, is_v6) {
+            (Self::TooLarge, false) => Some("decoder.ipv4.frag_pkt_too_large"),
+            (Self::TooLarge, true) => Some("decoder.ipv6.frag_pkt_too_large"),
+            (Self::Length, true) => Some("decoder.ipv6.frag_invalid_length"),
+            (Self::Overlap, _) => Some("decoder.ipv6.frag_overlap"),
+            _ => None,
+        }
+    }
 }
 
 /// A datagram under reassembly.
@@ -32,6 +56,11 @@ pub(super) struct Datagram {
     /// What the pieces came in, where that is kept.
     frames: Vec<Frame>,
     held_bytes: usize,
+    /// Fragments overlapped in IPv6: nothing of the datagram is kept, and what comes of it is
+    /// dropped.
+    is_abandoned: bool,
+    /// That a rule is broken was told.
+    pub(super) is_told: bool,
     /// Length of what was fragmented, once the last fragment was seen.
     total: Option<usize>,
     owed: Owed,
@@ -57,6 +86,8 @@ impl Datagram {
             first: None,
             pieces: Vec::new(),
             frames: Vec::new(),
+            is_abandoned: false,
+            is_told: false,
             held_bytes: 0,
             total: None,
             owed: Owed::default(),
@@ -102,6 +133,15 @@ impl Datagram {
         })
     }
 
+    const fn is_v6(&self) -> bool {
+        self.key.flags & key_flags::IPV6 != 0
+    }
+
+    /// Fragments that are held.
+    pub(super) const fn fragments(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// Adds a fragment's bytes; true if some had been there before.
     pub(super) fn add(&mut self, of: &Fragment<'_>, limit: usize) -> Result<bool, Refused> {
         let Fragment { packet, data, .. } = *of;
@@ -116,20 +156,46 @@ impl Datagram {
         }
         let bytes = &data[from..headers.end];
         let end = start + bytes.len();
-        if end > LONGEST || (fragment.more && !bytes.len().is_multiple_of(8)) {
-            return Err(Refused::Malformed);
+        // RFC 791 section 3.1 limits the whole packet, RFC 8200 section 4.5 what is behind the IPv6
+        // header, without the fragment header.
+        let headers_len = from - headers.ip;
+        let counted = if self.is_v6() {
+            headers_len.saturating_sub(V6_HEADER + FRAGMENT_HEADER)
+        } else {
+            headers_len
+        };
+        if counted + end > LONGEST {
+            return Err(Refused::TooLarge);
+        }
+        if fragment.more && !bytes.len().is_multiple_of(8) {
+            return Err(Refused::Length);
         }
         if self.total.is_some_and(|total| end > total) {
             return Err(Refused::Malformed);
         }
         if start == 0 && self.first.is_none() {
-            let header = Bytes::copy_from_slice(&data[headers.ip..from]);
+            let header = if self.is_abandoned {
+                Bytes::new()
+            } else {
+                Bytes::copy_from_slice(&data[headers.ip..from])
+            };
             self.held_bytes += header.len();
             self.first = Some(First {
                 header,
                 flow: packet.key,
                 sample: of.sample,
             });
+        }
+        if self.is_abandoned {
+            return Err(Refused::Abandoned);
+        }
+        if self.is_v6() && self.is_taken(start, end) {
+            // RFC 8200 section 4.5: an exact duplicate may be dropped alone.
+            if self.has(start, bytes) {
+                return Ok(true);
+            }
+            self.abandon();
+            return Err(Refused::Overlap);
         }
         let before = (self.pieces.len(), self.total);
         if !fragment.more {
@@ -149,6 +215,29 @@ impl Datagram {
             data: Bytes::copy_from_slice(&frame.data),
             ..frame.clone()
         }));
+    }
+
+    /// Whether there is a piece in this place, or a part of one.
+    fn is_taken(&self, start: usize, end: usize) -> bool {
+        let overlaps = |(at, piece): &(usize, Bytes)| *at < end && start < at + piece.len();
+        self.pieces.iter().any(overlaps)
+    }
+
+    fn has(&self, start: usize, bytes: &[u8]) -> bool {
+        let is_same = |(at, piece): &(usize, Bytes)| *at == start && *piece == bytes;
+        self.pieces.iter().any(is_same)
+    }
+
+    /// Drops what is there, for good: the datagram is known until it times out, so that nothing is
+    /// made of what comes later (RFC 5722 section 4).
+    fn abandon(&mut self) {
+        self.is_abandoned = true;
+        self.pieces = Vec::new();
+        self.frames = Vec::new();
+        if let Some(first) = &mut self.first {
+            first.header = Bytes::new();
+        }
+        self.held_bytes = 0;
     }
 
     fn place(&mut self, start: usize, bytes: &[u8], limit: usize) -> Result<bool, Refused> {
@@ -189,6 +278,7 @@ impl Datagram {
         };
         let mut next = 0;
         self.first.is_some()
+            && !self.is_abandoned
             && self.pieces.iter().all(|(at, piece)| {
                 let follows = *at == next;
                 next = at + piece.len();
@@ -199,12 +289,13 @@ impl Datagram {
 
     /// The datagram as one packet; `None` if it is longer than one may be.
     pub(super) fn assemble(self) -> Option<Whole> {
+        let is_v6 = self.is_v6();
         let First { header, sample, .. } = self.first?;
         let mut packet = header.to_vec();
         for (_, piece) in &self.pieces {
             packet.extend_from_slice(piece);
         }
-        if self.key.flags & key_flags::IPV6 == 0 {
+        if !is_v6 {
             let length = u16::try_from(packet.len()).ok()?;
             packet.get_mut(2..4)?.copy_from_slice(&length.to_be_bytes());
             packet.get_mut(6..8)?.fill(0);

@@ -1,5 +1,6 @@
 //! Reassembly of IP datagrams (RFC 791 section 3.2, RFC 8200 section 4.5), bounded in datagrams,
-//! bytes and time. Where fragments overlap, the bytes that came first stand.
+//! bytes and time. Where fragments of IPv4 overlap, the bytes that came first stand; in IPv6 the whole
+//! datagram is dropped (RFC 5722).
 
 mod datagram;
 
@@ -46,6 +47,8 @@ impl Owed {
 pub(crate) struct Outcome {
     /// Frames to be counted now, and for which flow.
     pub(crate) counts: Option<(FlowKey, Owed)>,
+    /// The fragment is the first of its datagram to break a rule: the event's name.
+    pub(crate) flaw: Option<&'static str>,
     /// The datagram that is complete now.
     pub(crate) datagram: Option<Whole>,
 }
@@ -80,6 +83,10 @@ pub(crate) struct Fragment<'a> {
     /// Bytes to count; `None` where the kernel counts.
     pub(crate) wire_len: Option<u32>,
     pub(crate) sample: Option<Sample>,
+    /// What is wrong with its header's checksum, by the event's name.
+    pub(crate) wrong_checksum: Option<&'static str>,
+    /// Such a one is only counted, as its receiver would drop it.
+    pub(crate) strict_checksums: bool,
     pub(crate) tunnel: Option<&'a Tunnel>,
     /// What it came in, to be kept with it.
     pub(crate) frames: &'a [Frame],
@@ -178,17 +185,33 @@ impl Defrag {
         if let Some(wire_len) = fragment.wire_len {
             datagram.owe(time, wire_len);
         }
-        let before = datagram.held_bytes();
-        let added = datagram.add(&fragment, limits.fragments);
-        stats.held_bytes += (datagram.held_bytes() - before) as u64;
+        let before = (datagram.held_bytes(), datagram.fragments());
+        let added = if fragment.strict_checksums && fragment.wrong_checksum.is_some() {
+            Err(Refused::Checksum)
+        } else {
+            datagram.add(&fragment, limits.fragments)
+        };
+        stats.held_bytes -= before.0 as u64;
+        stats.held_bytes += datagram.held_bytes() as u64;
         match added {
             Ok(overlap) => stats.overlaps += u64::from(overlap),
-            Err(Refused::Malformed) => stats.malformed += 1,
+            Err(Refused::Malformed | Refused::Length | Refused::TooLarge) => stats.malformed += 1,
             Err(Refused::TooMany) => stats.dropped += 1,
+            Err(Refused::Overlap) => {
+                stats.overlaps += 1;
+                stats.abandoned += 1 + before.1 as u64;
+            }
+            Err(Refused::Abandoned) => stats.abandoned += 1,
+            // Counted with the other checksums.
+            Err(Refused::Checksum) => {}
         }
-        let counts = datagram.settle();
+        let broken = added.err().and_then(|refused| refused.name(packet.is_v6()));
         let mut outcome = Outcome {
-            counts,
+            counts: datagram.settle(),
+            flaw: fragment
+                .wrong_checksum
+                .or(broken)
+                .filter(|_| !std::mem::replace(&mut datagram.is_told, true)),
             datagram: None,
         };
         if datagram.is_complete() {

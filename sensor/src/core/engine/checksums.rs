@@ -31,16 +31,17 @@ impl Checksums {
     pub(super) fn of(packet: &Packet, data: &[u8], meta: &Meta, all: bool) -> Self {
         let is_unfinished =
             |sample: Sample| sample.direction == Direction::Egress || sample.segments > 1;
-        // What a device is still to send, or has merged, has no checksum of its own yet; neither
-        // has a fragment.
-        if packet.headers.fragment.is_some() || meta.sample.is_some_and(is_unfinished) {
+        // What a device is still to send, or has merged, has no checksum of its own yet.
+        if meta.sample.is_some_and(is_unfinished) {
             return Self::UNKNOWN;
         }
+        let is_fragment = packet.headers.fragment.is_some();
         let end = packet.headers.end.min(data.len());
         let is_small = end.saturating_sub(packet.headers.transport) <= SMALL;
         Self {
             network: decode::network_checksum(packet, data),
-            transport: if all || is_small {
+            // A fragment's is over its whole datagram.
+            transport: if !is_fragment && (all || is_small) {
                 decode::transport_checksum(packet, data)
             } else {
                 Checksum::Unknown

@@ -11,8 +11,15 @@ use crate::core::time::Timestamp;
 
 /// What a frame is made of.
 pub(super) enum Found<'a> {
-    /// A frame without a packet that breaks the rules: the event's name.
-    Anomaly(Meta, &'static str),
+    /// What breaks the rules and is no packet of a flow: a frame that none was found in, or a
+    /// fragment.
+    Anomaly {
+        meta: Meta,
+        /// The event's.
+        name: &'static str,
+        /// Who sent it, if that is known, and within what.
+        of: Option<(&'a FlowKey, Option<&'a Tunnel>)>,
+    },
     Packet(Part<'a>),
     /// Packets and bytes of a flow, without a packet.
     Count {

@@ -104,7 +104,11 @@ impl Front {
                     stats.invalid += 1;
                 }
                 if let Some(name) = decode::anomaly(frame, stop) {
-                    found(Found::Anomaly(meta, name));
+                    found(Found::Anomaly {
+                        meta,
+                        name,
+                        of: None,
+                    });
                 }
             }
         }
@@ -117,7 +121,9 @@ impl Front {
         let mut checksums = layer.checksums(all);
         loop {
             if layer.packet.headers.fragment.is_some() {
-                match self.reassemble(layer, origin, found) {
+                let protocol = layer.packet.key.protocol;
+                let wrong_checksum = checksums.judge(protocol, &mut self.decoder.checksums);
+                match self.reassemble(layer, wrong_checksum, origin, found) {
                     Some(whole) => layer = whole,
                     None => return,
                 }
@@ -223,6 +229,7 @@ impl Front {
     fn reassemble(
         &mut self,
         layer: Layer,
+        wrong_checksum: Option<&'static str>,
         origin: parse::Origin,
         found: &mut impl FnMut(Found<'_>),
     ) -> Option<Layer> {
@@ -244,6 +251,8 @@ impl Front {
             time: meta.time,
             wire_len: (!meta.is_counted_by_kernel()).then_some(meta.wire_len),
             sample: meta.sample,
+            wrong_checksum,
+            strict_checksums: self.strict_checksums,
             tunnel: tunnel.as_ref(),
             frames: &frames,
         };
@@ -257,6 +266,13 @@ impl Front {
                 key,
                 tunnel: tunnel.as_ref(),
                 owed,
+            });
+        }
+        if let Some(name) = outcome.flaw {
+            found(Found::Anomaly {
+                meta,
+                name,
+                of: Some((&packet.key, tunnel.as_ref())),
             });
         }
         let Whole {

@@ -9,6 +9,7 @@
 //! and every step of the clock, emit the same events as one: [`Order`](super::order::Order) puts
 //! them into the same order.
 
+mod anomaly;
 mod checksums;
 mod direction;
 mod drain;
@@ -28,9 +29,9 @@ pub use self::wishes::Wish;
 use self::emit::{Emitted, Emitter, LAST};
 use self::found::Found;
 use self::front::Front;
-use self::packet::{Taken, anomaly};
+use self::packet::Taken;
 use self::tracker::Tracker;
-use super::event::{AnomalyKind, Event};
+use super::event::Event;
 use super::evidence::Evidence;
 use super::frame::Frame;
 use super::kernel::Drain;
@@ -224,11 +225,7 @@ fn take(tracker: &mut Tracker, found: &Found<'_>, out: &mut Emitter<'_>) -> Opti
     match found {
         Found::Packet(part) => return tracker.packet(part, out),
         Found::Count { key, tunnel, owed } => tracker.count(key, *tunnel, *owed, out),
-        Found::Anomaly(meta, name) => {
-            let mut event = Event::new(meta.time, anomaly(AnomalyKind::Decode, name));
-            event.pcap_cnt = meta.number;
-            out.send(event);
-        }
+        Found::Anomaly { meta, name, of } => tracker.report(meta, name, *of, out),
     }
     None
 }

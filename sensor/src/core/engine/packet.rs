@@ -8,12 +8,11 @@ use super::direction::responds;
 use super::emit::Emitter;
 use super::found::Part;
 use crate::core::defrag::Owed;
-use crate::core::event::{Anomaly, AnomalyKind, Body, FlowReason};
+use crate::core::event::FlowReason;
 use crate::core::flow::Flow;
 use crate::core::flow::key::Key;
 use crate::core::flow::tcp::{ACK, RST, SYN, Segment};
 use crate::core::flow::tunnel::Tunnel;
-use crate::core::proto::Side;
 use crate::core::session::Session;
 use crate::core::time::Timestamp;
 
@@ -171,28 +170,6 @@ impl Tracker {
         }
     }
 
-    /// Reports what is wrong with a packet's checksums, once a flow, and with a tunnel in it.
-    #[cold]
-    fn complain(&mut self, slot: u32, side: Side, part: &Part<'_>, out: &mut Emitter<'_>) {
-        let Some(flow) = self.table.get_mut(slot) else {
-            return;
-        };
-        let checksum = part
-            .wrong_checksum
-            .filter(|_| !std::mem::replace(&mut flow.checksum_told, true));
-        for event in [checksum, part.flaw].into_iter().flatten() {
-            if flow.anomalies >= self.config.limits.flow_anomalies {
-                return;
-            }
-            flow.anomalies += 1;
-            let name = interface(&self.interfaces, flow.key.ifindex());
-            let anomaly = anomaly(AnomalyKind::Decode, event);
-            let mut event = flow.as_ref(name).event(side, part.meta.time, anomaly);
-            event.pcap_cnt = part.meta.number;
-            out.send(event);
-        }
-    }
-
     /// The live flow of a packet. Ends one that has timed out, or whose addresses and ports a new
     /// connection takes over.
     fn find(
@@ -315,17 +292,6 @@ impl Tracker {
         flow.start = flow.start.min(owed.first);
         flow.last = flow.last.max(owed.last);
     }
-}
-
-/// An anomaly below all applications.
-pub(super) const fn anomaly(kind: AnomalyKind, event: &'static str) -> Body {
-    let anomaly = Anomaly {
-        app_proto: None,
-        kind,
-        event,
-        layer: None,
-    };
-    Body::Anomaly { anomaly }
 }
 
 /// The name of a device.

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::Tracker;
+use super::anomaly::anomaly;
 use super::emit::Emitter;
 use super::found::Meta;
-use super::packet::{anomaly, interface};
+use super::packet::interface;
 use crate::core::event::AnomalyKind;
 use crate::core::flow::tcp::{ACK, FIN, RST, SYN, Segment};
 use crate::core::proto::Side;

@@ -7,6 +7,7 @@ mod counts;
 mod evidence;
 mod fragments;
 mod live;
+mod overlaps;
 mod shards;
 mod streams;
 mod tunnels;

@@ -88,7 +88,7 @@ impl Shards {
             let (key, tunnel) = match &found {
                 Found::Packet(part) => (part.packet.key, part.tunnel),
                 Found::Count { key, tunnel, .. } => (*key, *tunnel),
-                Found::Anomaly(..) => Default::default(),
+                Found::Anomaly { .. } => Default::default(),
             };
             let (key, _) = Key::of(&key, tunnel.map_or(0, Tunnel::depth));
             let shard = trackers[0].table.hash(&key) as usize % trackers.len();
