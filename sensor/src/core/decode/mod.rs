@@ -7,6 +7,7 @@ mod checksum;
 mod extensions;
 mod layer;
 mod link;
+mod options;
 mod tunnel;
 
 use std::ops::Range;

@@ -3,14 +3,12 @@
 //! A sender whose device computes checksums hands out frames without: a capture on that machine
 //! has the pseudo-header's sum in their place, or zero, and nothing is wrong.
 
-use super::{Packet, extensions, read};
+use super::{Packet, extensions, options, read, tunnel};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
-
-const V4_HEADER: usize = 20;
 
 /// What a checksum tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +54,17 @@ pub(crate) fn transport(packet: &Packet, data: &[u8]) -> Checksum {
     let at = headers.transport;
     let mut end = headers.end;
     if protocol == UDP {
-        // RFC 768: the length is UDP's own, and no checksum is one, too.
+        // RFC 768: the length is UDP's own, and no checksum is one, too; in IPv6 only of tunnels
+        // (RFC 8200 section 8.1, RFC 6935 section 5).
         let Some([high, low, checksum @ ..]) = read::<4>(data, at + 4) else {
             return Checksum::Unknown;
         };
         if *checksum == [0, 0] {
-            return Checksum::Unknown;
+            return if packet.is_v6() && !tunnel::may_have_no_checksum(packet) {
+                Checksum::Wrong
+            } else {
+                Checksum::Unknown
+            };
         }
         end = end.min(at + usize::from(u16::from_be_bytes([*high, *low])));
     }
@@ -101,7 +104,7 @@ fn has_other_addresses(packet: &Packet, data: &[u8]) -> bool {
     if packet.is_v6() {
         extensions::replace_addresses(packet, data)
     } else {
-        packet.headers.transport - packet.headers.ip > V4_HEADER
+        options::replace_addresses(packet, data)
     }
 }
 

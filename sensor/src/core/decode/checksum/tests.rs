@@ -79,7 +79,8 @@ fn what_is_left_to_the_device_is_not_wrong() {
         (6, Checksum::Unknown),
         (2, Checksum::Wrong),
         (16, Checksum::Offloaded),
-        (6, Checksum::Unknown),
+        // RFC 8200 section 8.1.
+        (6, Checksum::Wrong),
         (2, Checksum::Wrong),
     ]) {
         let transport = if is_v6(&frame) { 54 } else { 34 };
@@ -136,5 +137,54 @@ fn other_addresses_than_the_headers_may_have_been_summed() {
         frame[18..20].copy_from_slice(&len.to_be_bytes());
         frame[22] ^= 1;
         assert_eq!(verdicts(&frame).1, expected, "{header:?}");
+    }
+}
+
+#[test]
+fn tunnels_need_no_checksum_over_ipv6() {
+    for (port, expected) in [
+        (4789, Checksum::Unknown),
+        (6081, Checksum::Unknown),
+        (2152, Checksum::Unknown),
+        (4341, Checksum::Unknown),
+        (53, Checksum::Wrong),
+    ] {
+        for place in [54, 56] {
+            let mut frame = frames(b"abc").remove(4);
+            frame[place..place + 2].copy_from_slice(&u16::to_be_bytes(port));
+            frame[60..62].fill(0);
+            assert_eq!(verdicts(&frame).1, expected, "{port}");
+        }
+    }
+}
+
+#[test]
+fn of_ipv4s_options_only_a_route_with_stops_left_replaces_the_destination() {
+    let route = |kind, pointer| [1, kind, 7, pointer, 9, 9, 9, 9];
+    for (options, expected) in [
+        (route(131, 4), Checksum::Unknown),
+        (route(137, 4), Checksum::Unknown),
+        (route(131, 8), Checksum::Wrong),
+        (route(137, 8), Checksum::Wrong),
+        // A recorded route, a router alert, what is behind the end, and lengths that lie.
+        (route(7, 4), Checksum::Wrong),
+        ([148, 4, 0, 0, 131, 4, 4, 0], Checksum::Unknown),
+        ([148, 4, 0, 0, 0, 131, 4, 4], Checksum::Wrong),
+        ([130, 0, 131, 7, 4, 0, 0, 0], Checksum::Wrong),
+        ([130, 99, 131, 7, 4, 0, 0, 0], Checksum::Wrong),
+    ] {
+        for (frame, is_right) in [(0, true), (0, false), (1, true), (1, false)] {
+            let mut frame = frames(b"abc").remove(frame);
+            frame.splice(34..34, options);
+            frame[14] = 0x47;
+            let len = (frame.len() - 14) as u16;
+            frame[16..18].copy_from_slice(&len.to_be_bytes());
+            let right = if is_right { Checksum::Right } else { expected };
+            if !is_right {
+                let last = frame.len() - 1;
+                frame[last] ^= 1;
+            }
+            assert_eq!(verdicts(&frame).1, right, "{options:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod gtp;
 mod teredo;
 mod vxlan;
 
+use sensor_ebpf::abi::FlowKey;
 use sensor_ebpf::parse::{Headers, Origin};
 
 use super::layer::{self, Next};
@@ -23,6 +24,9 @@ const ETHERIP: u8 = 97;
 const MPLS: u8 = 137;
 /// MPLS in UDP: RFC 7510.
 const MPLS_PORT: u16 = 6635;
+/// Tunnels that are not followed, which need no checksum of UDP over IPv6: AMT (RFC 7450), LISP
+/// (RFC 9300), GUE (draft-ietf-intarea-gue).
+const OTHER_PORTS: [u16; 3] = [2268, 4341, 6080];
 
 /// A tunnel's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +141,14 @@ pub(crate) fn may_be_tunnel(outer: &Packet) -> bool {
         IPV4 | IPV6 | GRE | ETHERIP | MPLS => true,
         _ => false,
     }
+}
+
+/// Whether a datagram is to or from the port of a protocol which may do without a checksum: RFC 6936.
+pub(super) fn may_have_no_checksum(packet: &Packet) -> bool {
+    let FlowKey {
+        src_port, dst_port, ..
+    } = packet.key;
+    may_be_tunnel(packet) || OTHER_PORTS.contains(&src_port) || OTHER_PORTS.contains(&dst_port)
 }
 
 fn header(outer: &Packet, data: &[u8]) -> Header {
