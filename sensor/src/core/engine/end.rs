@@ -6,7 +6,7 @@ use super::packet::interface;
 use crate::core::event::FlowReason;
 use crate::core::flow::Flow;
 use crate::core::proto::Side;
-use crate::core::session::{Io, Session, app_proto};
+use crate::core::session::{Io, Session};
 use crate::core::time::Timestamp;
 
 impl Tracker {
@@ -133,7 +133,7 @@ impl Tracker {
         }
         let outcome = flow.session.outcome();
         let mut reference = flow.as_ref(name);
-        reference.app_proto = app_proto(&self.config.registry, outcome.recognised);
+        reference.app_proto = flow.app_proto(&self.config.registry);
         let transactions = outcome.is_recognised().then_some(outcome.transactions);
         let (body, extra) = flow.summary(reason, transactions);
         let mut event = reference.event(Side::Originator, self.clock, body);

@@ -112,7 +112,7 @@ impl Tracker {
         flow.dissected += 1;
         flow.heard |= 1 << side as u8;
         flow.last = flow.last.max(meta.time);
-        flow.live.is_tunnel |= part.is_tunnel;
+        flow.is_tunnel |= part.is_tunnel;
         if part.flaw.is_some() || part.wrong_checksum.is_some() {
             self.complain(slot, side, part, out);
             if is_refused {
@@ -142,7 +142,7 @@ impl Tracker {
             let payload = packet.payload(data.len());
             if !payload.is_empty() {
                 flow.history.once(side, b'D');
-                if packet.key.protocol == UDP {
+                if packet.key.protocol == UDP && !part.is_tunnel {
                     self.datagram(slot, side, data.slice(payload), &meta, out);
                 }
             }

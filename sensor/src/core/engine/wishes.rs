@@ -91,7 +91,7 @@ impl Flow {
         }
         let samples = self.live.unproductive[side as usize];
         let productive = samples < unproductive[side as usize];
-        if self.live.is_tunnel {
+        if self.is_tunnel {
             // Never enough: flows come and go within.
             return productive.then_some(Verdict::More);
         }

@@ -21,8 +21,8 @@ use self::tunnel::Tunnels;
 use super::event::FlowState;
 use super::limits::{FlowTimeouts, Timeouts};
 use super::order::Moment;
-use super::proto::{FlowRef, Side};
-use super::session::Session;
+use super::proto::{FlowRef, Recognised, Registry, Side};
+use super::session::{Session, app_proto};
 use super::time::Timestamp;
 
 const ICMP: u8 = 1;
@@ -73,6 +73,8 @@ pub(crate) struct Flow {
     pub(crate) anomalies: u8,
     /// A wrong checksum was reported.
     pub(crate) checksum_told: bool,
+    /// There are packets in its payload, of flows of their own.
+    pub(crate) is_tunnel: bool,
     pub(crate) tunnels: Option<Box<Tunnels>>,
     pub(crate) live: Live,
 }
@@ -93,9 +95,7 @@ pub(crate) struct Live {
     /// Device direction that each side was first seen in, plus 1: a packet that crosses one
     /// device twice (loopback, hairpin) counts once.
     pub(crate) direction: [u8; 2],
-    /// There are packets in its payload, of flows of their own; how often these brought
-    /// something new.
-    pub(crate) is_tunnel: bool,
+    /// How often packets in the payload, of flows of their own, brought something new.
     pub(crate) news: u64,
     /// A SYN cookie of the guard opened the connection.
     pub(crate) by_cookie: bool,
@@ -124,6 +124,7 @@ impl Flow {
             heard: 0,
             anomalies: 0,
             checksum_told: false,
+            is_tunnel: false,
             tunnels: None,
             live: Live::default(),
         }
@@ -198,6 +199,14 @@ impl Flow {
             self.tunnels.as_deref(),
             interface,
         )
+    }
+
+    /// EVE's `app_proto`: of a tunnel none, unless it was something else before.
+    pub(crate) fn app_proto(&self, registry: &Registry) -> Option<&'static str> {
+        match self.session.outcome().recognised {
+            Recognised::Unknown if self.is_tunnel => None,
+            recognised => app_proto(registry, recognised),
+        }
     }
 
     /// EVE's `flow.state`.

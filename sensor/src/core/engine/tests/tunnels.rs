@@ -81,6 +81,41 @@ fn inner_flows_are_flows_of_their_own_and_say_where_they_were_found() {
 }
 
 #[test]
+fn a_tunnel_has_no_application_that_could_not_be_recognised() {
+    let protocol = |run: &Run, port| {
+        let flows = run.flows();
+        let mut of_port = flows
+            .iter()
+            .filter(|(event, ..)| event.dest_port == Some(port));
+        of_port.next().and_then(|(event, ..)| event.app_proto)
+    };
+    let several = usize::from(Limits::default().probe_datagrams);
+    let run = |frames: &[Bytes]| {
+        let mut run = Run::with(Echo::default());
+        for frame in frames {
+            run.captured(0, frame.clone());
+        }
+        run.finish();
+        run
+    };
+    let tunnelled = vec![vxlan(true, &udp(true, b"unknown")); several];
+    let other = vec![in_udp(true, 4789, &[b"something else"]); several];
+    let only = run(&tunnelled);
+    assert_eq!(
+        (protocol(&only, 4789), protocol(&only, 53)),
+        (None, Some("failed"))
+    );
+    assert_eq!(only.engine.stats().app.unknown, 1);
+    // Nor if something else came first, such as an echo request of GTP's.
+    assert_eq!(
+        protocol(&run(&[&other[..], &tunnelled].concat()), 4789),
+        None
+    );
+    // What is only on a tunnel's port is like anything else.
+    assert_eq!(protocol(&run(&other), 4789), Some("failed"));
+}
+
+#[test]
 fn the_same_ends_within_a_tunnel_and_outside_are_two_flows() {
     let asks = udp(true, b"!asks");
     let mut run = Run::with(Echo::default());
