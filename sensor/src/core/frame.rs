@@ -16,6 +16,9 @@ pub enum LinkType {
     LinuxSll2,
     /// `LINKTYPE_NULL` (host byte order of the capturing machine) or `LINKTYPE_LOOP`.
     Loopback,
+    /// `LINKTYPE_PPP` and `LINKTYPE_PPP_HDLC`: PPP, with HDLC-like framing or without, or Cisco's
+    /// framing.
+    Ppp,
 }
 
 /// Where a frame comes from.

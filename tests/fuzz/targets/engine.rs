@@ -12,12 +12,13 @@ use sensor::core::{
 use sensor_ebpf::abi::Direction;
 use sensor_fuzz::{Pieces, check_event};
 
-const LINKS: [LinkType; 5] = [
+const LINKS: [LinkType; 6] = [
     LinkType::Ethernet,
     LinkType::RawIp,
     LinkType::LinuxSll,
     LinkType::LinuxSll2,
     LinkType::Loopback,
+    LinkType::Ppp,
 ];
 
 fuzz_target!(|data: &[u8]| {

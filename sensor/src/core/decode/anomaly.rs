@@ -34,6 +34,7 @@ pub(crate) fn name(frame: &Frame, stop: Stop) -> Option<&'static str> {
         LinkType::LinuxSll => Some("decoder.sll.pkt_too_small"),
         LinkType::LinuxSll2 => Some("decoder.sll2.pkt_too_small"),
         LinkType::Loopback => Some("decoder.null.pkt_too_small"),
+        LinkType::Ppp => Some("decoder.ppp.pkt_too_small"),
     }
 }
 

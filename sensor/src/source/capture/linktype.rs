@@ -22,6 +22,7 @@ pub(super) fn supported(number: u32) -> Option<LinkType> {
     Some(match number {
         0 | 108 => LinkType::Loopback,
         1 => LinkType::Ethernet,
+        9 | 50 => LinkType::Ppp,
         // 12 and 14 are DLT_RAW of the BSDs, written to files by old libpcaps.
         12 | 14 | 101 | 228 | 229 => LinkType::RawIp,
         113 => LinkType::LinuxSll,

@@ -181,6 +181,8 @@ fn link_types_are_told_apart_and_others_counted() {
         (0, LinkType::Loopback),
         (108, LinkType::Loopback),
         (1, LinkType::Ethernet),
+        (9, LinkType::Ppp),
+        (50, LinkType::Ppp),
         (12, LinkType::RawIp),
         (14, LinkType::RawIp),
         (101, LinkType::RawIp),

@@ -11,6 +11,7 @@ fn link() -> impl Strategy<Value = LinkType> {
         Just(LinkType::LinuxSll),
         Just(LinkType::LinuxSll2),
         Just(LinkType::Loopback),
+        Just(LinkType::Ppp),
     ]
 }
 
