@@ -56,6 +56,13 @@ impl BudgetShare {
         }
     }
 
+    /// Whether the whole budget of a window is known to be spent.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_spent(&self, window: u32) -> bool {
+        self.window == window && self.left == Self::SPENT
+    }
+
     /// Takes one of a new share, before which `taken` of `limit` had been given to all CPUs.
     #[inline(always)]
     pub fn refill(&mut self, taken: u32, limit: u32) -> bool {

@@ -32,6 +32,16 @@ pub(super) fn take(index: u32, per_second: u32, now_ns: u64) -> bool {
     try_take(index, per_second, now_ns).unwrap_or(true)
 }
 
+/// Whether this CPU knows that a budget is spent: [`take`] would refuse.
+#[inline(always)]
+pub(super) fn is_spent(index: u32, now_ns: u64) -> bool {
+    match BUDGET_SHARES.get_ptr_mut(index) {
+        // SAFETY: this CPU's value.
+        Some(share) => unsafe { (*share).is_spent(budget::window(now_ns)) },
+        None => false,
+    }
+}
+
 #[inline(always)]
 fn try_take(index: u32, per_second: u32, now_ns: u64) -> Option<bool> {
     // SAFETY: this CPU's value.

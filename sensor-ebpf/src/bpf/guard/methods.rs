@@ -92,34 +92,46 @@ fn retransmission(case: &mut Case<'_>) -> Verdict {
 }
 
 /// Limits SYNs by source, then all of those that remain together.
+///
+/// Once the destination's budget of the window is spent, sources are not asked any more: under a flood
+/// of random ones each would cost a read of memory that no cache holds, and the SYN is dropped anyway.
 #[inline(always)]
 fn rate(case: &mut Case<'_>) -> Verdict {
-    let settings = case.settings;
-    if settings.source_per_second != 0 {
-        let hash = hash::address(&settings.seed, &case.subject.key.src);
-        if let Some(bucket) =
-            SOURCE_RATES.get_ptr_mut(Bucket::index(hash, settings.source_rates_mask))
-        {
-            // SAFETY: a live map value; of two CPUs either may win, at the price of a token.
-            let granted = unsafe {
-                let (after, granted) = Bucket(bucket.read_volatile()).take(
-                    hash,
-                    case.now_ns,
-                    settings.source_per_second,
-                    settings.source_burst,
-                );
-                bucket.write_volatile(after.0);
-                granted
-            };
-            if !granted {
-                return Verdict::Drop(DropReason::SourceRate);
-            }
-        }
-    }
     let budget = budget::of_syns(case.destination.slot);
+    if budget::is_spent(budget, case.now_ns) {
+        return Verdict::Drop(DropReason::DestinationRate);
+    }
+    if !source_may_send(case) {
+        return Verdict::Drop(DropReason::SourceRate);
+    }
     if budget::take(budget, case.destination.syn_per_second, case.now_ns) {
         Verdict::Pass
     } else {
         Verdict::Drop(DropReason::DestinationRate)
+    }
+}
+
+/// Takes a token of the source's bucket.
+#[inline(always)]
+fn source_may_send(case: &Case<'_>) -> bool {
+    let settings = case.settings;
+    if settings.source_per_second == 0 {
+        return true;
+    }
+    let hash = hash::address(&settings.seed, &case.subject.key.src);
+    let index = Bucket::index(hash, settings.source_rates_mask);
+    let Some(bucket) = SOURCE_RATES.get_ptr_mut(index) else {
+        return true;
+    };
+    // SAFETY: a live map value; of two CPUs either may win, at the price of a token.
+    unsafe {
+        let (after, granted) = Bucket(bucket.read_volatile()).take(
+            hash,
+            case.now_ns,
+            settings.source_per_second,
+            settings.source_burst,
+        );
+        bucket.write_volatile(after.0);
+        granted
     }
 }

@@ -72,3 +72,28 @@ fn without_limits_all_pass() -> Result<()> {
         Ok(())
     })
 }
+
+/// Most SYNs of a flood come when the budget is spent: they need not be charged to anybody.
+#[test]
+fn a_source_is_not_charged_once_the_budget_is_spent() -> Result<()> {
+    inside(&[], || {
+        let mut guarded = Guarded::new(TO, Method::Rate)?;
+        guarded.put(Destination {
+            method: Method::Rate as u32,
+            syn_per_second: 1,
+            ..Destination::default()
+        })?;
+        guarded.configure(&GuardSettings {
+            source_per_second: 1,
+            source_burst: 200,
+            ..SETTINGS
+        })?;
+        guarded.programs.receive_often(&syn(TO, 1, &[]), 20_000)?;
+        let counters = guarded.counters()?;
+        // One in each window passes, and two are charged: that which passes, and that which finds the
+        // budget spent. The bucket lasts for a hundred windows, far longer than the run takes.
+        assert_eq!(counters.source_limited, 0, "{counters:?}");
+        assert_eq!(counters.destination_limited + counters.passed, 20_000);
+        Ok(())
+    })
+}
