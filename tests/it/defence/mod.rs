@@ -107,8 +107,20 @@ impl Scene {
         );
     }
 
-    /// With `tcp_syncookies=2`, SYNs that came to the listener from outside by the kernel's own count:
-    /// those that cookies answered, but for the successful connections on loopback, to the sensor's metrics.
+    /// Makes the kernel answer every SYN that reaches a listener by a cookie, which it counts; not one
+    /// that meets a connection in TIME_WAIT, so that there shall be none (`tcp_conn_request`).
+    fn count_syns(&self) {
+        let network = &self.lab.server.namespace;
+        for (name, value) in [("tcp_syncookies", 2), ("tcp_max_tw_buckets", 0)] {
+            network
+                .set_sysctl(&format!("net/ipv4/{name}"), value)
+                .expect("a setting");
+        }
+    }
+
+    /// After [`Scene::count_syns`], SYNs that came to the listener from outside by the kernel's own
+    /// count: those that cookies answered, but for the successful connections on loopback, to the
+    /// sensor's metrics.
     fn reached(&self) -> Result<i64> {
         let of = |name| Ok::<_, anyhow::Error>(self.lab.server.tcp_counter(name)?.cast_signed());
         Ok(of("SyncookiesSent")? - (of("ActiveOpens")? - of("AttemptFails")?))

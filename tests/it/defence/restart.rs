@@ -87,11 +87,7 @@ fn outlives_its_daemons(method: &str) {
         "[guard]\nmode = \"mitigate\"\nmethod = \"{method}\"\ncalm_seconds = 2\n\
          hold_seconds = 600\n[pin]\nenabled = true\npath = \"PINS\"\n"
     ));
-    // The kernel then counts every SYN that reaches a listener.
-    let network = &scene.lab.server.namespace;
-    network
-        .set_sysctl("net/ipv4/tcp_syncookies", 2)
-        .expect("a setting");
+    scene.count_syns();
     let target = (scene.lab.server.ipv4(0), 80).into();
 
     let mut sensor = scene.start();
