@@ -1,7 +1,7 @@
 //! Devices that are gone, renamed or not wanted any more when the next process starts.
 
 use anyhow::Result;
-use sensor::bpf::{AttachOptions, Egress, EgressOption, ModeOption, Pinned, XdpMode};
+use sensor::bpf::{AttachOptions, ModeOption, XdpMode};
 
 use super::{Bed, DEVICE, close, load};
 
@@ -139,36 +139,6 @@ fn a_link_in_another_mode_is_replaced() -> Result<()> {
             plane.attachments().next().map(|one| one.mode),
             Some(XdpMode::Generic)
         );
-        Ok(())
-    })
-}
-
-#[test]
-fn a_clsact_filter_stays_is_replaced_and_goes() -> Result<()> {
-    Bed::run(|bed| {
-        let filters = || -> Result<usize> {
-            let output = bed
-                .namespace
-                .command("tc")
-                .args(["filter", "show", "dev", DEVICE, "egress"])
-                .output()?;
-            let text = String::from_utf8(output.stdout)?;
-            Ok(text.matches("sensor_egress").count())
-        };
-        let options = AttachOptions {
-            egress: EgressOption::Clsact,
-            ..AttachOptions::default()
-        };
-        for _ in 0..2 {
-            let mut plane = bed.plane()?;
-            let attachment = plane.attach(DEVICE, options)?;
-            assert_eq!(attachment.egress, Egress::Clsact);
-            plane.settle()?;
-            drop(plane);
-            assert!(filters()? > 0);
-        }
-        Pinned::remove(&bed.folder)?;
-        assert_eq!(filters()?, 0);
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! The data plane from one process to the next. All of it needs root.
 
 mod devices;
+mod egress;
 mod guard;
 mod passive;
 mod process;

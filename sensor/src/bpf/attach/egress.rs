@@ -1,6 +1,9 @@
 //! The egress classifier: a TCX link, else a clsact filter, else nothing and a warning.
 
-use std::os::fd::AsFd as _;
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
 use super::{
     super::{
@@ -11,7 +14,10 @@ use super::{
             tc::{self, Filter},
         },
         pin::{Directory, LinkKind, PinError},
-        sys::link::{Hook, Link, has_tcx_ingress},
+        sys::{
+            link::{Hook, Link, has_tcx_ingress},
+            placeholder::Placeholder,
+        },
     },
     tcx,
 };
@@ -53,9 +59,8 @@ pub(super) fn attach(
             return (Egress::None("switched off".into()), EgressHook::None);
         }
         EgressOption::Clsact => None,
-        EgressOption::Auto => match Link::new(program, device.index, Hook::TcxEgress) {
+        EgressOption::Auto => match by_tcx(device, program) {
             Ok(link) => {
-                remove_leftover(device);
                 if let Some(pins) = pins
                     && let Err(error) = pins.pin_link(&link, LinkKind::TcxEgress, device.index)
                 {
@@ -86,6 +91,16 @@ pub(super) fn attach(
             (Egress::None(reason), EgressHook::None)
         }
     }
+}
+
+/// A new TCX link. A clsact filter of an earlier process, which may be pinned and counting, stays
+/// where there can be none; and where there can, each packet meets one of both, or in between none.
+fn by_tcx(device: &Device, program: BorrowedFd<'_>) -> io::Result<Link> {
+    let silent = Placeholder::Classifier.load()?;
+    let link = Link::new(silent.as_fd(), device.index, Hook::TcxEgress)?;
+    remove_leftover(device);
+    link.update(program)?;
+    Ok(link)
 }
 
 /// Goes on with the pinned link, if there is one and it is still wanted; else takes it off.

@@ -22,7 +22,7 @@ const TCX_NEXT: i32 = -1;
 pub(crate) enum Placeholder {
     /// At XDP; with `frags` it takes multi-buffer frames.
     Xdp { frags: bool },
-    /// At TCX ingress.
+    /// At TCX.
     Classifier,
 }
 
