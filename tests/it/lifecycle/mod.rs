@@ -3,6 +3,7 @@
 mod devices;
 mod egress;
 mod guard;
+mod handover;
 mod passive;
 mod process;
 mod state;

@@ -1,6 +1,6 @@
 //! A pinned data plane that is passive.
 
-use std::{net::SocketAddr, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -9,15 +9,15 @@ use aya::{
     programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions},
 };
 use sensor::bpf::{
-    AttachError, AttachOptions, DataPlane, LoadOptions, LoadedProgram, ModeOption, Pinned, XdpMode,
+    AttachError, AttachOptions, DataPlane, LoadOptions, LoadedProgram, Pinned, XdpMode,
 };
 use sensor_ebpf::{
-    abi::{GuardMode, Settings, map},
+    abi::{DEVICES_SIZE, GuardMode, Settings, map},
     lab::program,
 };
 use sensor_tests::{
-    BpfFs, ForeignProgram, Generator, Lab, LabOptions, Sensor, SensorOptions, StreamSpec,
-    classifiers, kernel_is, object, root_or_skip, tcx_or_skip,
+    BpfFs, ForeignProgram, Host, Lab, LabOptions, Sensor, SensorOptions, classifiers, kernel_is,
+    object, root_or_skip, tcx_or_skip,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -34,7 +34,7 @@ const IPV4_UDP: [u8; 30] = [
 ];
 
 /// A data plane that is attached to nothing yet.
-fn unattached(folder: &Path, passive: bool) -> Result<DataPlane> {
+pub(super) fn unattached(folder: &Path, passive: bool) -> Result<DataPlane> {
     let options = LoadOptions {
         flow_table_capacity: 4096,
         ring_bytes: 64 * 1024,
@@ -82,27 +82,6 @@ fn it_counts_on_and_is_taken_over() -> Result<()> {
         Pinned::remove(&bed.folder)?;
         assert_eq!(classifiers(&bed.namespace, DEVICE)?, [[""; 0]; 2]);
         assert!(bed.program()?.is_some(), "the other's program stays");
-        Ok(())
-    })
-}
-
-#[test]
-fn one_mode_takes_the_place_of_the_other() -> Result<()> {
-    if !tcx_or_skip() {
-        return Ok(());
-    }
-    Bed::run(|bed| {
-        drop(plane(bed)?);
-        let (plane_by_xdp, _) = bed.start()?;
-        assert!(bed.program()?.is_some());
-        let [ingress, _] = classifiers(&bed.namespace, DEVICE)?;
-        assert_eq!(ingress, [""; 0], "each packet would be counted twice");
-        drop(plane_by_xdp);
-        drop(plane(bed)?);
-        assert_eq!(bed.program()?, None);
-        let [ingress, _] = classifiers(&bed.namespace, DEVICE)?;
-        assert_eq!(ingress, ["sensor_ingress"]);
-        Pinned::remove(&bed.folder)?;
         Ok(())
     })
 }
@@ -160,90 +139,6 @@ fn where_there_is_no_room_for_a_classifier_the_program_stays() -> Result<()> {
     })
 }
 
-/// A bridge has no native XDP.
-#[test]
-fn where_there_is_no_native_mode_what_is_attached_stays() -> Result<()> {
-    const BRIDGE: &str = "bpfbridge";
-    if !tcx_or_skip() {
-        return Ok(());
-    }
-    let native = AttachOptions {
-        mode: ModeOption::Native,
-        ..AttachOptions::default()
-    };
-    Bed::run(|bed| {
-        bed.namespace
-            .ip(&format!("link add {BRIDGE} type bridge"))?;
-        let start = |passive, options| -> Result<XdpMode> {
-            let mut plane = unattached(&bed.folder, passive)?;
-            let attachment = plane.attach(BRIDGE, options)?;
-            plane.settle()?;
-            Ok(attachment.mode)
-        };
-        for (passive, mode) in [(true, XdpMode::Passive), (false, XdpMode::Generic)] {
-            assert_eq!(start(passive, AttachOptions::default())?, mode);
-            let refused = start(false, native)
-                .expect_err("no native mode")
-                .to_string();
-            assert!(refused.contains("native mode"), "{refused}");
-            let [ingress, _] = classifiers(&bed.namespace, BRIDGE)?;
-            assert_eq!(!ingress.is_empty(), passive, "{ingress:?}");
-            // What runs there is taken over as it is.
-            assert_eq!(start(passive, AttachOptions::default())?, mode);
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn no_packet_is_counted_twice_while_the_modes_change() -> Result<()> {
-    const PACKETS: u64 = 2000;
-    if !root_or_skip() || !tcx_or_skip() {
-        return Ok(());
-    }
-    let lab = Lab::new(LabOptions::default())?;
-    let network = &lab.server.namespace;
-    let file_system = BpfFs::mount()?;
-    let folder = file_system.folder();
-    network.enter(|| {
-        let start = |passive| -> Result<DataPlane> {
-            let mut plane = unattached(&folder, passive)?;
-            plane.attach("s0", AttachOptions::default())?;
-            plane.settle()?;
-            Ok(plane)
-        };
-        let mut plane = start(false)?;
-        let before = lab.server.counters()?;
-        let target = SocketAddr::new(lab.server.ipv4(0), 80);
-        let spec = StreamSpec {
-            flows: 1024,
-            ..StreamSpec::syns(target, lab.server.mac())
-        };
-        let generator = Generator::start(&lab.attacker.namespace, "a0", &spec)?;
-        let mut counted = 0;
-        let mut count = |plane: &mut DataPlane| -> Result<u64> {
-            counted += close(plane);
-            plane.generation_recorded(0)?;
-            Ok(counted)
-        };
-        for passive in [true, false] {
-            let enough = count(&mut plane)? + PACKETS;
-            sensor_tests::until("packets are counted", || {
-                (count(&mut plane).ok()? >= enough).then_some(())
-            })?;
-            drop(plane);
-            plane = start(passive)?;
-        }
-        generator.stop()?;
-        // The one that was left open before the last start, and the one since.
-        count(&mut plane)?;
-        let counted = count(&mut plane)?;
-        let received = lab.server.counters()?.since(before).rx_packets;
-        assert!(counted <= received, "{counted} of {received}");
-        Ok(())
-    })?
-}
-
 #[test]
 fn a_start_that_is_refused_changes_nothing_of_the_defence() -> Result<()> {
     if !root_or_skip() {
@@ -279,11 +174,29 @@ fn a_start_that_is_refused_changes_nothing_of_the_defence() -> Result<()> {
     let defending = options("xdp.toml", "[guard]\nmode = \"mitigate\"\n")?;
     Sensor::start(&lab.server, &defending)?.stop()?;
     assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
-    let _others = lab.server.namespace.enter(|| crowd("s0"))??;
-    let passive = options("passive.toml", "mode = \"passive\"\n")?;
-    let ended = Sensor::spawn(&lab.server, &passive)?.end()?;
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.messages);
-    assert!(ended.messages.contains("TCX ingress"), "{}", ended.messages);
-    assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
-    Ok(())
+    let mut passive = options("passive.toml", "mode = \"passive\"\n")?;
+    let is_refused = |host: &Host, passive: &SensorOptions, why: &str| -> Result<()> {
+        let ended = Sensor::spawn(host, passive)?.end()?;
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.messages);
+        assert!(ended.messages.contains(why), "{}", ended.messages);
+        assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
+        Ok(())
+    };
+    // Known before anything is changed.
+    let network = &lab.server.namespace;
+    let others = network.enter(|| crowd("s0"))??;
+    is_refused(&lab.server, &passive, "TCX ingress")?;
+    drop(others);
+    // Only found by attaching: the kernel's table of devices takes two indices for the same.
+    let mut index = network.command("cat");
+    let index = index.arg("/sys/class/net/s0/ifindex").output()?;
+    let index: usize = String::from_utf8(index.stdout)?.trim().parse()?;
+    let index = index + DEVICES_SIZE;
+    network.ip(&format!("link add x0 index {index} type veth peer name x1"))?;
+    let colliding = Host {
+        device: "x0",
+        ..lab.server.clone()
+    };
+    passive.args.extend(["-i".to_owned(), "s0".to_owned()]);
+    is_refused(&colliding, &passive, "x0")
 }

@@ -6,6 +6,11 @@
 //! link's by what counts. What crosses the device between these two steps is counted by neither, for
 //! as long as two system calls take. A packet that XDP had counted before, and that waits behind it at
 //! this moment (NAPI's poll, GRO, RPS), meets a classifier that counts it once more.
+//!
+//! A process that is killed on the way leaves both links pinned, and nothing tells which of them
+//! counts: at most one does. The next start goes the whole way again, whichever way it goes: the new
+//! link, pinned as it is, gets a placeholder first. So the old one is let go of only once the new one
+//! counts.
 
 use std::{
     io,
@@ -29,31 +34,28 @@ pub(super) struct Handover<'a> {
 }
 
 impl<'a> Handover<'a> {
-    /// The pinned link of the kind `from`, if there is one to be relieved by one of the kind `to`.
+    /// The pinned link of the kind `from`, if there is one to be relieved.
     pub(super) fn find(
         pins: &'a Directory,
         ifindex: u32,
         from: LinkKind,
-        to: LinkKind,
     ) -> Result<Option<Self>, PinError> {
-        let Some(old) = pins.link(from, ifindex)? else {
-            return Ok(None);
-        };
-        let found = Self {
+        let old = pins.link(from, ifindex)?;
+        Ok(old.map(|old| Self {
             pins,
             ifindex,
             kind: from,
             old,
-        };
-        if pins.link(to, ifindex)?.is_some() {
-            // An earlier process was killed on the way: the link that relieves it is there.
-            found.let_go()?;
-            return Ok(None);
-        }
-        Ok(Some(found))
+        }))
     }
 
     /// Takes the old link off, and puts `program` into the new one, which has a placeholder.
+    ///
+    /// # Errors
+    /// [`AttachError::System`] if the new link, which took a placeholder, refuses `program`: then
+    /// nothing of ours is left on the device. The program before cannot be put back: what loaded it
+    /// was another process, and to open it by its id asks for `CAP_SYS_ADMIN`. [`AttachError::Pin`]
+    /// if the old link's pin cannot be removed: the new one counts.
     pub(super) fn complete(
         self,
         device: &Device,

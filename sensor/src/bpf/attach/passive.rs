@@ -47,18 +47,19 @@ fn pinned(device: &Device, program: BorrowedFd<'_>, pins: &Directory) -> Result<
         source,
     };
     let kind = LinkKind::TcxIngress;
-    let from = Handover::find(pins, device.index, LinkKind::Xdp, kind).map_err(failed)?;
-    if let Some(link) = tcx::take_over(device, kind, program, pins).map_err(failed)? {
-        return Ok(link);
-    }
-    let Some(from) = from else {
+    let put = |program| {
+        if let Some(link) = tcx::take_over(device, kind, program, pins).map_err(failed)? {
+            return Ok(link);
+        }
         let link = new(device, program)?;
         pins.pin_link(&link, kind, device.index).map_err(failed)?;
-        return Ok(link);
+        Ok(link)
+    };
+    let Some(from) = Handover::find(pins, device.index, LinkKind::Xdp).map_err(failed)? else {
+        return put(program);
     };
     let silent = placeholder(device, Placeholder::Classifier)?;
-    let link = new(device, silent.as_fd())?;
-    pins.pin_link(&link, kind, device.index).map_err(failed)?;
+    let link = put(silent.as_fd())?;
     from.complete(device, &link, kind, program)?;
     Ok(link)
 }

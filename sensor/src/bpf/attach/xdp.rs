@@ -44,36 +44,50 @@ pub(super) fn attach(
         device: device.name.clone(),
         source,
     };
-    let kind = LinkKind::Xdp;
-    let from = Handover::find(pins, device.index, LinkKind::TcxIngress, kind).map_err(failed)?;
+    let put = |programs: &XdpPrograms| put(device, wanted, programs, pins);
+    let from = Handover::find(pins, device.index, LinkKind::TcxIngress).map_err(failed)?;
+    let Some(from) = from else {
+        return put(programs);
+    };
+    let xdp = put(&placeholders(device, programs)?)?;
+    let program = match &programs.multi {
+        Some(multi) if xdp.frags => multi,
+        _ => &programs.linear,
+    };
+    from.complete(device, &xdp.link, LinkKind::Xdp, program.as_fd())?;
+    Ok(xdp)
+}
+
+/// Puts the programs into the pinned link, or into a new one that it pins.
+fn put(
+    device: &Device,
+    wanted: ModeOption,
+    programs: &XdpPrograms,
+    pins: &Directory,
+) -> Result<Ingress, AttachError> {
+    let failed = |source| AttachError::Pin {
+        device: device.name.clone(),
+        source,
+    };
     let former = match take_over(device, wanted, programs, pins).map_err(failed)? {
         Found::Serves(xdp) => return Ok(xdp),
         Found::TakenOff(former) => Some(former),
         Found::Nothing => None,
     };
-    let attach_pinned = |wanted, programs: &XdpPrograms| {
+    let attach_pinned = |wanted| {
         let xdp = attach_new(device, wanted, programs)?;
-        pins.pin_link(&xdp.link, kind, device.index)
+        pins.pin_link(&xdp.link, LinkKind::Xdp, device.index)
             .map_err(failed)?;
         Ok(xdp)
     };
-    let Some(from) = from else {
-        return attach_pinned(wanted, programs).inspect_err(|_| {
-            // Two modes exclude each other: the one before had to go first.
-            if let Some(former) = former
-                && let Err(error) = attach_pinned(former, programs)
-            {
-                tracing::error!("What was attached before is not there any more: {error}");
-            }
-        });
-    };
-    let xdp = attach_pinned(wanted, &placeholders(device, programs)?)?;
-    let program = match &programs.multi {
-        Some(multi) if xdp.frags => multi,
-        _ => &programs.linear,
-    };
-    from.complete(device, &xdp.link, kind, program.as_fd())?;
-    Ok(xdp)
+    attach_pinned(wanted).inspect_err(|_| {
+        // Two modes exclude each other: the one before had to go first.
+        if let Some(former) = former
+            && let Err(error) = attach_pinned(former)
+        {
+            tracing::error!("What was attached before is not there any more: {error}");
+        }
+    })
 }
 
 /// What takes the place of the programs, and does nothing.

@@ -86,11 +86,7 @@ impl DataPlane {
         let mut loaded = load(options, Some(path))?;
         sweep();
         let taken = takeover::found(&loaded);
-        let is_resumed = loaded
-            .pins
-            .as_ref()
-            .is_some_and(|pins| pins.found.is_some());
-        let settings = if is_resumed {
+        let settings = if is_resumed(&loaded) {
             let settings = loaded.settings.get(0);
             settings.map_err(|source| LoadError::Map {
                 what: "settings".into(),
@@ -148,7 +144,8 @@ impl DataPlane {
     ///
     /// # Errors
     /// [`AttachError`]: a line with cause and remedy. The device is left as it was, and what is
-    /// pinned there goes on, unless the kernel takes a link's first program and refuses its second.
+    /// pinned there goes on; but for a kernel that takes the first program of a link that changes
+    /// place with one of the other mode, and refuses its second: then nothing is left on the device.
     pub fn attach(
         &mut self,
         device: &str,
@@ -234,6 +231,13 @@ impl DataPlane {
         self.loaded.pins.is_some()
     }
 
+    /// Whether this goes on with the maps of an earlier process, by which programs on devices act at
+    /// this moment: what is changed in them is in force at once.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        is_resumed(&self.loaded)
+    }
+
     /// Tells the next process how things stand.
     fn save(&mut self) {
         let Loaded { pins, slots, .. } = &mut self.loaded;
@@ -291,6 +295,11 @@ impl DataPlane {
             LoadedProgram::Egress => self.loaded.programs.egress.as_fd(),
         }
     }
+}
+
+fn is_resumed(loaded: &Loaded) -> bool {
+    let pins = loaded.pins.as_ref();
+    pins.is_some_and(|pins| pins.found.is_some())
 }
 
 pub(in crate::bpf) fn failed(what: &'static str) -> impl FnOnce(io::Error) -> PlaneError {

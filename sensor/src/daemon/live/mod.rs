@@ -208,6 +208,8 @@ impl Live {
         }
         live.tell_unenforced();
         live.snapshot.takeover = live.plane.settle()?;
+        let tell = &mut |turn: &_| left_defended.push(*turn);
+        live.guard.settle(&mut live.plane, &live.config, tell)?;
         live.tell_takeover();
         live.tell_turns(&left_defended);
         live.health.set_attached(true);

@@ -36,7 +36,7 @@ pub(in crate::daemon) struct Guard {
     obstacles: Obstacles,
     trial: Trial,
     polled: Instant,
-    /// The kernel has not taken the settings.
+    /// The kernel has not taken the settings, or not been given them.
     is_due: bool,
     complaints: Complaints,
 }
@@ -44,22 +44,44 @@ pub(in crate::daemon) struct Guard {
 impl Guard {
     /// Puts the configured guard into force, before anything is attached. Tells of what an earlier
     /// process has left under defence.
+    ///
+    /// Where that one mitigates on devices at this moment and this one shall not, the guard waits for
+    /// [`Guard::settle`]: a start that fails ends no defence.
     pub(super) fn start(
         plane: &mut DataPlane,
         config: &Config,
         tell: &mut dyn FnMut(&Turn),
     ) -> Result<Self, PlaneError> {
         let was_mitigating = plane.guard_mode() == GuardMode::Mitigate as u32;
-        Self::resume(plane, config, was_mitigating, tell)
+        let mut guard = Self::resume(plane, config, was_mitigating, tell);
+        guard.is_due = true;
+        let defends = was_mitigating && plane.is_resumed();
+        if !defends || config.guard.mode == Mode::Mitigate {
+            guard.settle(plane, config, tell)?;
+        }
+        Ok(guard)
+    }
+
+    /// Puts into force what has waited for the devices to be attached.
+    pub(super) fn settle(
+        &mut self,
+        kernel: &mut impl Kernel,
+        config: &Config,
+        tell: &mut dyn FnMut(&Turn),
+    ) -> Result<(), PlaneError> {
+        if self.is_due {
+            self.configure(kernel, config, tell)?;
+        }
+        Ok(())
     }
 
     /// Goes on with what an earlier process has left under defence, if the data plane was pinned.
     fn resume(
-        kernel: &mut impl Kernel,
+        kernel: &impl Kernel,
         config: &Config,
         was_mitigating: bool,
         tell: &mut dyn FnMut(&Turn),
-    ) -> Result<Self, PlaneError> {
+    ) -> Self {
         let held = kernel.held().to_vec();
         let sent_cookies = |ipv4: bool| {
             was_mitigating
@@ -95,8 +117,7 @@ impl Guard {
                 guard.judge.resume(key, method, monotonic_ns(), tell);
             }
         }
-        guard.put_into_force(kernel, config, tell)?;
-        Ok(guard)
+        guard
     }
 
     /// Puts a configuration into force. If the kernel refuses it, [`Guard::poll`] tries again with

@@ -25,7 +25,18 @@ struct Fake {
 
 /// Goes on with what the kernel holds.
 fn resumed(kernel: &mut Fake, config: &Config, was_mitigating: bool) -> Result<Guard, PlaneError> {
-    Guard::resume(kernel, config, was_mitigating, &mut |_| {})
+    told(kernel, config, was_mitigating, &mut |_| {})
+}
+
+fn told(
+    kernel: &mut Fake,
+    config: &Config,
+    was_mitigating: bool,
+    tell: &mut dyn FnMut(&Turn),
+) -> Result<Guard, PlaneError> {
+    let mut guard = Guard::resume(kernel, config, was_mitigating, tell);
+    guard.configure(kernel, config, tell)?;
+    Ok(guard)
 }
 
 fn refused() -> PlaneError {
@@ -225,7 +236,7 @@ fn what_was_defended_is_so_from_the_first_moment() {
     let config = config(Mode::Mitigate);
     let mut turns = Vec::new();
     let tell = &mut |turn: &Turn| turns.push(*turn);
-    let guard = Guard::resume(&mut kernel, &config, true, tell).expect("a guard");
+    let guard = told(&mut kernel, &config, true, tell).expect("a guard");
     let told: Vec<_> = turns
         .iter()
         .map(|turn| (turn.to, turn.taken_over))
@@ -258,11 +269,10 @@ fn no_method_acts_that_is_not_allowed() {
     // Started anew with another mode, and configured anew.
     let mut kernel = watching();
     let tell = &mut |_: &Turn| {};
-    Guard::resume(&mut kernel, &cookies(Mode::Mitigate), false, tell).expect("a guard");
+    told(&mut kernel, &cookies(Mode::Mitigate), false, tell).expect("a guard");
     assert_eq!(kernel.acted_by, [[(1, RETRANSMISSION)]]);
     let mut kernel = watching();
-    let mut guard =
-        Guard::resume(&mut kernel, &cookies(Mode::Monitor), false, tell).expect("a guard");
+    let mut guard = told(&mut kernel, &cookies(Mode::Monitor), false, tell).expect("a guard");
     assert_eq!(kernel.holds(), [(1, Method::Cookie as u32)]);
     guard
         .configure(&mut kernel, &cookies(Mode::Mitigate), tell)
@@ -285,7 +295,7 @@ fn a_kernel_that_goes_on_acting_keeps_its_methods() {
         ..Fake::default()
     };
     let tell = &mut |_: &Turn| {};
-    let mut guard = Guard::resume(&mut kernel, &mitigate, true, tell).expect("a guard");
+    let mut guard = told(&mut kernel, &mitigate, true, tell).expect("a guard");
     assert_eq!(
         kernel.holds(),
         [(1, RETRANSMISSION)],
