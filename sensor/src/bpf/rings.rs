@@ -83,21 +83,35 @@ impl Rings {
     }
 
     /// Reads the rings of an earlier data plane as well, with what waits in them and what its
-    /// programs still write. Records that this build cannot read count as malformed.
-    pub(super) fn adopt(&mut self, state: &State, is_readable: bool) -> io::Result<()> {
+    /// programs still write. Records that this build cannot read count as malformed. Returns how
+    /// many rings could not be opened, whose samples are lost.
+    ///
+    /// # Errors
+    /// If it cannot be told which rings there are.
+    pub(super) fn adopt(&mut self, state: &State, is_readable: bool) -> io::Result<u64> {
         let origin = if is_readable {
             Origin::Earlier
         } else {
             Origin::Foreign
         };
+        let mut lost = 0;
         for name in state.names()? {
-            if name.starts_with(PINNED)
-                && let Some(map) = state.open(&name)?
-            {
-                self.rings.push(Ring::new(map, origin)?);
+            if !name.starts_with(PINNED) {
+                continue;
+            }
+            let opened = state.open(&name).and_then(|map| {
+                let map = map.ok_or(io::ErrorKind::NotFound)?;
+                Ring::new(map, origin)
+            });
+            match opened {
+                Ok(ring) => self.rings.push(ring),
+                Err(error) => {
+                    tracing::warn!(ring = name, %error, "Samples that wait in it are lost");
+                    lost += 1;
+                }
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
     /// No program writes into adopted rings any more: each goes once it is empty.

@@ -23,6 +23,8 @@ pub struct Takeover {
     pub untold_packets: u64,
     /// Packets that were counted by a version whose records this one cannot read.
     pub lost_packets: u64,
+    /// Sample rings of replaced data planes that could not be opened: what waited in them is lost.
+    pub lost_rings: u64,
     /// Layouts or sizes have changed: the maps were replaced, and the old ones are read once.
     pub replaced: bool,
 }
@@ -41,6 +43,7 @@ pub(super) fn found(loaded: &Loaded) -> Option<Takeover> {
         unattended: Duration::from_nanos(monotonic_ns().saturating_sub(heartbeat_ns)),
         untold_packets,
         lost_packets: 0,
+        lost_rings: loaded.lost_rings,
         replaced: !loaded.previous.is_empty(),
     })
 }

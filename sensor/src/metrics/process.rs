@@ -122,6 +122,17 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "sensor_restart_lost_sample_rings",
+        kind: Kind::Gauge,
+        help: "Sample rings of an earlier version's data plane, or of one with other sizes, that \
+               could not be opened at the take-over: the samples in them are lost.",
+        labels: &[],
+        read: Some(|snapshot, out| {
+            let taken = snapshot.takeover.map(|taken| taken.lost_rings);
+            out.add(&[], taken.unwrap_or(0));
+        }),
+    },
+    Metric {
         name: "sensor_config_last_reload_successful",
         kind: Kind::Gauge,
         help: "0 if the last reload was refused and the configuration before it is in force.",

@@ -3,11 +3,12 @@
 use std::fs;
 
 use anyhow::Result;
+use aya::maps::MapData;
 use sensor::{
     bpf::{AttachOptions, DataPlane},
     guard::GuardConfig,
 };
-use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, Method, Settings, mode};
+use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, Method, Settings, map, mode};
 
 use super::{Bed, DEVICE, close, load, state::ABI};
 
@@ -195,6 +196,28 @@ fn samples_that_waited_in_replaced_rings_are_read() -> Result<()> {
         assert_eq!(plane.ring_fds().count(), rings / 2, "the old ones are gone");
         load(&plane)?.packets(4, 10)?;
         assert_eq!(samples(&mut plane), (10, 0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_ring_that_cannot_be_read_is_counted_and_in_nobodys_way() -> Result<()> {
+    Bed::run(|bed| {
+        let (mut plane, _) = bed.start()?;
+        plane.apply(&full())?;
+        load(&plane)?.packets(1, 30)?;
+        drop(plane);
+        let state = bed.state()?;
+        // More than one, so that they come before and after those that can be read.
+        for cpu in 900..910 {
+            let other = MapData::from_pin(state.join(map::EPOCH))?;
+            other.pin(state.join(format!("RING_{cpu}")))?;
+        }
+        let mut plane = bed.plane_of(8192)?;
+        plane.attach(DEVICE, AttachOptions::default())?;
+        let taken = plane.settle()?.expect("taken over");
+        assert_eq!(samples(&mut plane), (30, 0));
+        assert_eq!(taken.lost_rings, 10);
         Ok(())
     })
 }

@@ -61,6 +61,8 @@ pub(super) struct Loaded {
     pub(super) pins: Option<Pins>,
     /// Pinned data planes with other layouts.
     pub(super) previous: Vec<Previous>,
+    /// Their sample rings that could not be opened.
+    pub(super) lost_rings: u64,
     /// What is remembered of flows' sampling.
     pub(super) flow_state: Table<FlowKey, u64>,
 }
@@ -119,10 +121,10 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
     let rings = typed(&mut object, map::RINGS, OuterArray::new)?;
     let mut rings = Rings::create(&rings, &online, options.ring_bytes, state)
         .map_err(|source| refused_map("a sample ring", source))?;
+    let mut lost_rings = 0;
     for previous in &previous {
-        if let Err(error) = rings.adopt(previous.state(), previous.is_readable()) {
-            tracing::warn!("Samples that wait in rings of an earlier data plane are lost: {error}");
-        }
+        let adopted = rings.adopt(previous.state(), previous.is_readable());
+        lost_rings += adopted.map_err(|source| LoadError::from(previous.unreadable(source)))?;
     }
     let beginning = match &before.own {
         Some(meta) => Beginning::Resume {
@@ -178,6 +180,7 @@ pub(super) fn load(options: LoadOptions, path: Option<&Path>) -> Result<Loaded, 
         guard,
         pins,
         previous,
+        lost_rings,
         flow_state: typed(&mut object, map::FLOW_STATE, Table::new)?,
     })
 }

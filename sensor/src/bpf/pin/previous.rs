@@ -94,6 +94,11 @@ impl Previous {
         &self.old.state
     }
 
+    /// An error of reading what is pinned of it.
+    pub(in super::super) fn unreadable(&self, source: io::Error) -> PinError {
+        self.old.state.unreadable(source)
+    }
+
     /// Whether this build can read its generations.
     pub(in super::super) const fn is_readable(&self) -> bool {
         self.generations.is_some()
