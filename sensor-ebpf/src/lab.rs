@@ -41,6 +41,11 @@ pub enum Port {
     Attacker = 2,
 }
 
+/// The VLAN of the network whose frames have a second tag around the first (IEEE 802.1ad), and the
+/// id of that one.
+pub const QINQ: u8 = 40;
+pub const QINQ_OUTER: u16 = 400;
+
 /// Bytes of an Ethernet header, without and with one VLAN tag.
 pub const ETHERNET_LEN: usize = 14;
 pub const TAGGED_LEN: usize = ETHERNET_LEN + 4;

@@ -5,14 +5,14 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions};
-use sensor_ebpf::lab::{Port, map, program};
+use sensor_ebpf::lab::{Port, QINQ, map, program};
 
 use crate::generator::INVENTED;
 use crate::namespace::mount_sys;
 use crate::object::{attach_xdp, object};
 use crate::{Counters, Namespace, device, kernel_is};
 
-/// VLAN ids of the lab's tagged networks, each with one tag.
+/// VLAN ids of the lab's tagged networks with one tag. That of [`QINQ`] has two.
 pub const VLANS: [u8; 1] = [20];
 
 /// Which processor runs the server's receive path (NAPI).
@@ -148,7 +148,7 @@ impl Host {
         // The wire can only redirect to a device whose other end has NAPI, which a veth runs
         // for XDP or GRO; turned on before the device is up, the other end would not learn it.
         network.tool("ethtool", &format!("-K {device} gro on"))?;
-        for vlan in std::iter::once(0).chain(VLANS) {
+        for vlan in [0].into_iter().chain(VLANS).chain([QINQ]) {
             network.ip(&format!("addr add 10.77.{vlan}.{number}/24 dev {device}"))?;
             network.ip(&format!(
                 "-6 addr add fd77:{vlan:x}::{number}/64 dev {device} nodad"
@@ -163,6 +163,18 @@ impl Host {
                     ))?;
                 }
             }
+        }
+        // A device takes frames that are one tag longer than its MTU says, and no longer ones.
+        for (family, route) in [
+            (
+                "-4",
+                format!("10.77.{QINQ}.0/24 dev {device} src 10.77.{QINQ}.{number}"),
+            ),
+            ("-6", format!("fd77:{QINQ:x}::/64 dev {device} metric 256")),
+        ] {
+            network.ip(&format!(
+                "{family} route replace {route} proto kernel mtu 1496"
+            ))?;
         }
         Ok(())
     }

@@ -1,18 +1,25 @@
 //! Passive mode: a classifier beside an XDP program of somebody else.
 
-use std::net::SocketAddr;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use aya::programs::{SchedClassifier, TcAttachType};
 use sensor::{
     bpf::{
         AttachError, AttachOptions, DataPlane, DeviceChange, EgressOption, LoadOptions, XdpMode,
     },
     source::live::Clock,
 };
-use sensor_ebpf::abi::Direction;
+use sensor_ebpf::{
+    abi::{Direction, Settings, mode},
+    lab::program,
+};
 use sensor_tests::{
-    ForeignProgram, Generator, Lab, LabOptions, StreamSpec, classifiers, root_or_skip, tcx_or_skip,
-    until,
+    Counters, ForeignProgram, Generator, Lab, LabOptions, Namespace, StreamSpec, VLANS,
+    classifiers, object, root_or_skip, tcx_or_skip, until,
 };
 
 use super::{output, pair};
@@ -105,6 +112,98 @@ fn every_packet_is_in_exactly_one_generation() -> Result<()> {
             (received == counted).then_some(())
         })
     })?
+}
+
+/// A tag is in the packets' metadata where GRO sees them, as a driver puts it there that takes tags
+/// off: of what a device sends, the lab's wire would keep none.
+#[test]
+fn merged_packets_of_a_vlan_count_as_on_the_wire() -> Result<()> {
+    const UPLOAD: usize = 3_000_000;
+    /// What the device has taken off each packet before it counts bytes: Ethernet header and tag.
+    const NOT_COUNTED: u64 = 14 + 4;
+    if !root_or_skip() || !tcx_or_skip() {
+        return Ok(());
+    }
+    let (server, client) = (Namespace::new()?, Namespace::new()?);
+    let peer = client.path();
+    let peer = peer.display();
+    server.ip(&format!(
+        "link add bpf0 type veth peer name bpf1 netns {peer}"
+    ))?;
+    let network = format!("10.77.{}", VLANS[0]);
+    for (namespace, device, number, other) in [(&server, "bpf0", 1, 2), (&client, "bpf1", 2, 1)] {
+        let mac = "02:00:00:00:00:0";
+        namespace.set_sysctl(&format!("net/ipv6/conf/{device}/disable_ipv6"), 1)?;
+        namespace.ip(&format!("addr add {network}.{number}/24 dev {device}"))?;
+        namespace.ip(&format!("link set {device} address {mac}{number} up"))?;
+        // Nobody asks for the other's address: that would be a packet without a tag.
+        namespace.ip(&format!(
+            "neigh add {network}.{other} lladdr {mac}{other} dev {device} nud permanent"
+        ))?;
+    }
+    let _foreign = ForeignProgram::pass(&server, "bpf0")?;
+    output(&server, "ethtool", "-K bpf0 gro on")?;
+    let mut tags = object()?;
+    let mut add = |name, namespace: &Namespace, device, direction| -> Result<()> {
+        let program = tags.program_mut(name).context("the lab's classifier")?;
+        let program: &mut SchedClassifier = program.try_into()?;
+        program.load()?;
+        namespace.enter(|| program.attach(device, direction))??;
+        Ok(())
+    };
+    add(program::VLAN_PUSH, &client, "bpf1", TcAttachType::Egress)?;
+    let mut plane = server.enter(|| -> Result<DataPlane> {
+        let mut plane = plane()?;
+        plane.apply(&Settings {
+            mode: mode::SAMPLE_FULL,
+            budget: [1_000_000; 5],
+            ..Settings::default()
+        })?;
+        plane.attach("bpf0", AttachOptions::default())?;
+        Ok(plane)
+    })??;
+    // Behind the sensor's.
+    add(program::VLAN_POP, &server, "bpf0", TcAttachType::Ingress)?;
+
+    let before = Counters::read(&server, "bpf0")?;
+    let address: SocketAddr = format!("{network}.1:9000").parse()?;
+    let listener = server.enter(|| TcpListener::bind(address))??;
+    std::thread::scope(|scope| -> Result<()> {
+        let reader = scope.spawn(move || -> Result<usize> {
+            let (mut stream, _) = listener.accept()?;
+            Ok(stream.read_to_end(&mut Vec::new())?)
+        });
+        client.enter(|| -> Result<()> {
+            let mut stream = TcpStream::connect(address)?;
+            Ok(stream.write_all(&vec![0x55; UPLOAD])?)
+        })??;
+        assert_eq!(reader.join().expect("no panic")?, UPLOAD);
+        Ok(())
+    })?;
+
+    let (mut counted, mut frames) = ([0; 2], 0);
+    let clock = Clock::start();
+    until("the counts agree", || {
+        for device in &plane.close_generation(&clock).ok()?.devices {
+            assert_eq!(device.difference, 0, "{device:?}");
+            if device.direction == Direction::Ingress {
+                counted[0] += device.totals.runs;
+                counted[1] += device.totals.bytes;
+                frames += device.totals.sampled + device.totals.sample_lost.iter().sum::<u64>();
+            }
+        }
+        let kernel = Counters::read(&server, "bpf0").ok()?.since(before);
+        let bytes = kernel.rx_bytes + NOT_COUNTED * kernel.rx_packets;
+        (counted == [kernel.rx_packets, bytes]).then_some(())
+    })
+    .with_context(|| {
+        let kernel = Counters::read(&server, "bpf0");
+        format!("{counted:?}, {frames} frames, {kernel:?} since {before:?}")
+    })?;
+    assert!(counted[0] > (UPLOAD / 1460) as u64, "{counted:?}");
+    // Without merged packets the test would show nothing.
+    assert!(frames < counted[0], "{frames} frames for {counted:?}");
+    Ok(())
 }
 
 /// No XDP program tells that it is somebody's.

@@ -1,9 +1,12 @@
 //! Exact counts: the sensor's against the kernel's own.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
+use sensor_ebpf::lab::{QINQ, QINQ_OUTER};
 use sensor_tests::traffic::{self, DnsType};
 use sensor_tests::{Generator, StreamSpec, VLANS, root_or_skip, until};
+
+use serde_json::json;
 
 use super::Scene;
 
@@ -22,9 +25,10 @@ fn exchange(scene: &Scene, server: IpAddr) {
     done.expect("a namespace").expect("an exchange");
 }
 
-fn counts_agree(server: impl Fn(&Scene) -> IpAddr) {
+/// The events, if this is root.
+fn counts_agree(server: impl Fn(&Scene) -> IpAddr) -> Option<Vec<serde_json::Value>> {
     if !root_or_skip() {
-        return;
+        return None;
     }
     let scene = Scene::new(&[]);
     let before = scene.balance();
@@ -37,6 +41,7 @@ fn counts_agree(server: impl Fn(&Scene) -> IpAddr) {
     assert_eq!(scene.accounting_error(), 0.0);
     let ended = scene.sensor.stop().expect("the sensor ends");
     assert!(ended.status.success(), "{}", ended.messages);
+    Some(ended.events)
 }
 
 #[test]
@@ -52,6 +57,26 @@ fn ipv6_packets_and_bytes_are_the_kernels() {
 #[test]
 fn vlan_packets_and_bytes_are_the_kernels() {
     counts_agree(|scene| scene.lab.server.ipv4(VLANS[0]));
+}
+
+#[test]
+fn packets_and_bytes_with_two_tags_are_the_kernels() {
+    let Some(events) = counts_agree(|scene| scene.lab.server.ipv4(QINQ)) else {
+        return;
+    };
+    let to = format!("10.77.{QINQ}.2");
+    let mut kinds = BTreeSet::new();
+    for event in events
+        .iter()
+        .filter(|event| event["dest_ip"] == to.as_str())
+    {
+        assert_eq!(event["vlan"], json!([QINQ_OUTER, QINQ]), "{event}");
+        kinds.extend(event["event_type"].as_str());
+    }
+    assert!(
+        kinds.is_superset(&["dns", "flow", "http"].into()),
+        "{kinds:?}"
+    );
 }
 
 #[test]

@@ -7,13 +7,15 @@ use std::{
 };
 
 use anyhow::Result;
-use sensor_ebpf::lab::program;
+use sensor_ebpf::lab::{QINQ, QINQ_OUTER, program};
 use sensor_tests::{
     ForeignProgram, Generator, Lab, LabOptions, Sensor, SensorOptions, StreamSpec, VLANS,
     classifiers, root_or_skip, sensor_binary,
     traffic::{self, DnsType, Servers},
     until,
 };
+
+use serde_json::json;
 
 use super::{
     Scene,
@@ -133,16 +135,25 @@ fn ipv6_packets_and_bytes_are_the_kernels() {
 }
 
 /// The classifier runs ahead of the lab's own, which removes the tags.
-#[test]
-fn vlan_packets_and_bytes_are_the_kernels() {
-    let Some(events) = counts_agree(|lab| lab.server.ipv4(VLANS[0]), false) else {
+fn tagged(server: impl Fn(&Lab) -> IpAddr, tags: serde_json::Value) {
+    let Some(events) = counts_agree(server, false) else {
         return;
     };
     let is_upload =
         |event: &&serde_json::Value| event["event_type"] == "flow" && event["dest_port"] == 9000;
     let flow = events.iter().find(is_upload).expect("a flow");
-    assert_eq!(flow["vlan"], serde_json::json!([VLANS[0]]), "{flow}");
+    assert_eq!(flow["vlan"], tags, "{flow}");
     assert!(flow["flow"]["bytes_toserver"].as_u64() > Some(UPLOAD as u64));
+}
+
+#[test]
+fn vlan_packets_and_bytes_are_the_kernels() {
+    tagged(|lab| lab.server.ipv4(VLANS[0]), json!([VLANS[0]]));
+}
+
+#[test]
+fn packets_and_bytes_with_two_tags_are_the_kernels() {
+    tagged(|lab| lab.server.ipv6(QINQ), json!([QINQ_OUTER, QINQ]));
 }
 
 #[test]
