@@ -197,8 +197,10 @@ pub struct KernelStats {
     pub bytes: u64,
     /// Entries of flows that had gone, or were never sampled, and made a flow.
     pub unsampled: u64,
-    /// Packets that crossed one device twice, counted at the first crossing only.
+    /// Packets in drains that had crossed the device before, and were counted then.
     pub crossed_again: u64,
+    /// Samples of such packets, dissected at the first crossing only.
+    pub crossed_samples: u64,
     /// Entries that found no flow because of a lack of room for a new one.
     pub refused: u64,
     /// Their packets.

@@ -97,7 +97,7 @@ impl Tracker {
         let mut meta = *meta;
         if let Some(sample) = meta.sample {
             if flow.live.crosses_again(side, sample.direction as u8) {
-                self.stats.kernel.crossed_again += 1;
+                self.stats.kernel.crossed_samples += 1;
                 return Some(taken);
             }
             meta.skipped = !flow.live.follows(side, sample);

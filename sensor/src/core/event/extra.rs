@@ -39,7 +39,7 @@ pub struct Extra {
     #[serde(skip_serializing_if = "is_false")]
     pub sampled: bool,
     /// `samples`: packets and bytes are those of samples, since the kernel counts only the flow
-    /// around this one.
+    /// around this one, or takes its packets for something else than IP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted: Option<&'static str>,
     /// Packets of the flow that the kernel counted for none, since labels or the like hide them

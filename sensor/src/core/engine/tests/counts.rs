@@ -1,16 +1,94 @@
 //! Live: which counts are the kernel's, and which are those of samples.
 
+use proptest::prelude::*;
+
+use super::fragments::in_pieces;
 use super::live::{counted, drained, sampled};
 use super::tunnels::vxlan;
 use super::*;
+
+/// The frame behind a label of MPLS, where the kernel looks for no IP.
+fn labelled(frame: &[u8]) -> Bytes {
+    let mut frame = frame.to_vec();
+    frame.splice(12..14, [0x88, 0x47, 0, 1, 0x01, 64]);
+    frame.into()
+}
+
+/// Datagrams, connections that follow one another, and fragments.
+fn frames() -> Vec<Bytes> {
+    let segments = [
+        client("S", 100, 0, b""),
+        server("SA", 500, 101, b""),
+        client("A", 101, 501, b"!a"),
+        client("RA", 103, 501, b""),
+        client("S", 9_000, 0, b""),
+    ];
+    let mut frames = vec![udp(true, b"!asks"), udp(false, b"!answers")];
+    frames.extend(segments.iter().map(Seg::bytes));
+    frames.extend(in_pieces(&udp(true, b"!a datagram of some length"), 16));
+    frames
+}
+
+proptest! {
+    /// Whatever of a flow is plain, labelled, in a tunnel, or in pieces.
+    #[test]
+    fn each_packet_is_told_once_and_as_what_it_was_counted_as(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 0..4, 0_u64..4), 0..80),
+    ) {
+        let frames = frames();
+        let mut run = Run::with(Echo::default());
+        let (mut epoch, mut by_kernel, mut by_samples) = (1, 0, 0);
+        for (frame, what, number) in steps {
+            let plain = frame.get(&frames);
+            let sample = |data| sampled(epoch, epoch, number, false, data);
+            match what {
+                0 => run.frame(&sample(plain.clone())),
+                1 => run.frame(&sample(labelled(plain))),
+                2 => run.frame(&sample(vxlan(true, plain))),
+                _ => {
+                    let entry = counted(&sample(plain.clone()), number, (epoch, epoch));
+                    run.drain(&drained(epoch, epoch + 1, vec![entry]));
+                    by_kernel += number;
+                    epoch += 1;
+                }
+            }
+            by_samples += u64::from(matches!(what, 1 | 2));
+        }
+        run.finish();
+        let (mut exact, mut told) = (0, 0);
+        for (event, flow, _) in run.flows() {
+            let packets = flow.pkts_toserver + flow.pkts_toclient;
+            *if event.counts_samples() { &mut told } else { &mut exact } += packets;
+            let beside = event.extra.as_ref().and_then(|extra| extra.uncounted);
+            told += beside.map_or(0, |beside| beside.pkts_toserver + beside.pkts_toclient);
+        }
+        prop_assert_eq!((exact, told), (by_kernel, by_samples));
+    }
+}
+
+#[test]
+fn live_frames_that_the_kernel_takes_for_something_else_are_counted_by_samples() {
+    let frame = labelled(&udp(true, b"!labelled"));
+    let mut run = Run::with(Echo::default());
+    run.frame(&sampled(0, 1, 0, false, frame.clone()));
+    assert_eq!(run.shown(), [">!labelled"]);
+    assert_eq!(run.engine.take_wishes().count(), 0);
+    run.finish();
+    let [(event, flow, _)] = run.flows()[..] else {
+        panic!("one flow")
+    };
+    assert_eq!(
+        (flow.pkts_toserver, flow.bytes_toserver),
+        (1, frame.len() as u64)
+    );
+    assert_eq!(event.extra.as_ref().unwrap().counted, Some("samples"));
+}
 
 #[test]
 fn what_the_kernel_counted_and_what_only_samples_tell_never_add_up() {
     let mut run = Run::with(Echo::default());
     let plain = sampled(0, 1, 1, false, udp(true, b"!plain"));
-    let mut labelled = udp(false, b"!labelled").to_vec();
-    labelled.splice(12..14, [0x88, 0x47, 0, 1, 0x01, 64]);
-    let labelled = sampled(0, 1, 0, true, labelled.into());
+    let labelled = sampled(0, 1, 0, true, labelled(&udp(false, b"!labelled")));
     run.frame(&plain);
     for _ in 0..3 {
         run.frame(&labelled);
@@ -34,12 +112,8 @@ fn what_the_kernel_counted_and_what_only_samples_tell_never_add_up() {
 #[test]
 fn a_sample_without_a_number_tells_nothing_of_the_next() {
     let mut run = Run::with(Echo::default());
-    let labelled = |seq, payload| {
-        let mut frame = client("A", seq, 501, payload).bytes().to_vec();
-        frame.splice(12..14, [0x88, 0x47, 0, 1, 0x01, 64]);
-        Bytes::from(frame)
-    };
-    run.frame(&sampled(0, 1, 0, false, labelled(101, b"!a")));
+    let first = labelled(&client("A", 101, 501, b"!a").bytes());
+    run.frame(&sampled(0, 1, 0, false, first));
     // The first that the kernel counted; more labels may have been between.
     let next = client("A", 105, 501, b"b").bytes();
     run.frame(&sampled(0, 1, 1, false, next));

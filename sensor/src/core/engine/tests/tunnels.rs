@@ -322,25 +322,6 @@ fn live_a_hole_within_a_tunnel_is_a_loss_only_where_the_tunnel_has_none() {
 }
 
 #[test]
-fn live_frames_that_the_kernel_takes_for_something_else_are_counted_by_samples() {
-    let mut frame = udp(true, b"!labelled").to_vec();
-    frame.splice(12..14, [0x88, 0x47, 0, 1, 0x01, 64]);
-    let mut run = Run::with(Echo::default());
-    run.frame(&sampled(0, 1, 0, false, frame.clone().into()));
-    assert_eq!(run.shown(), [">!labelled"]);
-    assert_eq!(run.engine.take_wishes().count(), 0);
-    run.finish();
-    let [(event, flow, _)] = run.flows()[..] else {
-        panic!("one flow")
-    };
-    assert_eq!(
-        (flow.pkts_toserver, flow.bytes_toserver),
-        (1, frame.len() as u64)
-    );
-    assert_eq!(event.extra.as_ref().unwrap().counted, Some("samples"));
-}
-
-#[test]
 fn a_mirrored_frame_that_was_cut_by_the_switch_has_lost_nothing() {
     let mirrored = |seq, payload: &[u8], len: usize| {
         let inner = client("A", seq, 501, payload).bytes();
