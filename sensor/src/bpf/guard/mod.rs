@@ -1,25 +1,21 @@
-//! The user side of the SYN-flood guard: its maps as methods of [`DataPlane`], and what the
-//! system's settings let a cookie carry.
+//! The user side of the SYN-flood guard: its maps, and what the system's settings let a cookie carry.
 
-mod self_test;
 mod system;
 
 use std::{collections::VecDeque, io};
 
 use sensor_ebpf::abi::{
-    Destination, DestinationCounters, DestinationKey, GuardMode, GuardSettings, MAX_DESTINATIONS,
+    Destination, DestinationCounters, DestinationKey, GuardSettings, MAX_DESTINATIONS,
     MAX_SUSPECTS, SEED_WORDS, Settings, map,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::{
-    DataPlane, GuardTables, PlaneError,
+    GuardTables,
     pin::State,
-    plane::failed,
     sys::map::{Array, Cursor, PerCpuArray, Table},
 };
 
-pub use self_test::{SelfTest, SelfTestError};
 pub use system::TcpSettings;
 
 /// The guard's maps, and which slot belongs to which destination.
@@ -71,7 +67,7 @@ impl Guard {
     }
 
     /// Takes over the destinations of an earlier data plane, whose maps this one replaces. Returns
-    /// the [`GuardMode`] that was in force there.
+    /// the `GuardMode` that was in force there.
     pub(super) fn inherit(&mut self, from: &State) -> io::Result<u32> {
         let open = |name| -> io::Result<_> {
             let map = from.open(name)?;
@@ -89,11 +85,36 @@ impl Guard {
         &self.destinations
     }
 
+    /// Puts settings into force. What this side owns of them (seed, sizes, what cookies may carry)
+    /// is filled in; the system's part is read anew each time.
+    pub(super) fn configure(&self, settings: &GuardSettings) -> io::Result<()> {
+        let tcp = TcpSettings::read();
+        let settings = GuardSettings {
+            seed: self.seed,
+            syn_filter_mask: self.tables.syn_filter - 1,
+            sources_mask: self.tables.sources - 1,
+            source_rates_mask: self.tables.source_rates - 1,
+            flags: tcp.cookie_flags(),
+            window_scale: tcp.window_scale(),
+            source_burst: settings.source_burst.min(GuardSettings::MAX_BURST),
+            ..*settings
+        };
+        self.maps.settings.set(0, &settings)
+    }
+
+    pub(super) fn beat(&self, now_ns: u64) -> io::Result<()> {
+        self.maps.heartbeat.set(0, &now_ns)
+    }
+
+    pub(super) fn has(&self, key: &DestinationKey) -> bool {
+        self.find(key).is_some()
+    }
+
     fn find(&self, key: &DestinationKey) -> Option<usize> {
         self.destinations.iter().position(|(has, _)| has == key)
     }
 
-    fn put(&mut self, key: DestinationKey, wanted: Destination) -> io::Result<u32> {
+    pub(super) fn put(&mut self, key: DestinationKey, wanted: Destination) -> io::Result<u32> {
         if let Some(at) = self.find(&key) {
             let slot = self.destinations[at].1.slot;
             let destination = Destination { slot, ..wanted };
@@ -120,7 +141,7 @@ impl Guard {
         Ok(slot)
     }
 
-    fn remove(&mut self, key: &DestinationKey) -> io::Result<bool> {
+    pub(super) fn remove(&mut self, key: &DestinationKey) -> io::Result<bool> {
         let Some(at) = self.find(key) else {
             return Ok(false);
         };
@@ -130,7 +151,7 @@ impl Guard {
         Ok(true)
     }
 
-    fn suspects(&self) -> io::Result<Vec<(DestinationKey, u64)>> {
+    pub(super) fn suspects(&self) -> io::Result<Vec<(DestinationKey, u64)>> {
         let mut keys = vec![DestinationKey::default(); MAX_SUSPECTS];
         let mut times = vec![0; MAX_SUSPECTS];
         let mut found = Vec::new();
@@ -156,7 +177,10 @@ impl Guard {
         Ok(found)
     }
 
-    fn counters(&mut self, key: &DestinationKey) -> io::Result<Option<DestinationCounters>> {
+    pub(super) fn counters(
+        &mut self,
+        key: &DestinationKey,
+    ) -> io::Result<Option<DestinationCounters>> {
         let Some(at) = self.find(key) else {
             return Ok(None);
         };
@@ -174,143 +198,6 @@ impl Guard {
 
 fn words(counters: &mut DestinationCounters) -> &mut [u64] {
     <[u64]>::mut_from_bytes(counters.as_mut_bytes()).unwrap_or_default()
-}
-
-/// The guard.
-impl DataPlane {
-    /// Puts the guard's settings and mode into force. What the data plane owns of the settings
-    /// (seed, sizes, what cookies may carry) is filled in; the system's part is read anew each
-    /// time, from the network namespace of the calling thread.
-    ///
-    /// # Errors
-    /// [`PlaneError`] if the kernel refuses an update.
-    pub fn guard_configure(
-        &mut self,
-        settings: &GuardSettings,
-        mode: GuardMode,
-    ) -> Result<(), PlaneError> {
-        let guard = &self.loaded.guard;
-        let tcp = TcpSettings::read();
-        let settings = GuardSettings {
-            seed: guard.seed,
-            syn_filter_mask: guard.tables.syn_filter - 1,
-            sources_mask: guard.tables.sources - 1,
-            source_rates_mask: guard.tables.source_rates - 1,
-            flags: tcp.cookie_flags(),
-            window_scale: tcp.window_scale(),
-            source_burst: settings.source_burst.min(GuardSettings::MAX_BURST),
-            ..*settings
-        };
-        guard
-            .maps
-            .settings
-            .set(0, &settings)
-            .map_err(failed("guard settings"))?;
-        self.settings.guard = mode as u32;
-        self.settings_changed().map_err(failed("settings"))
-    }
-
-    /// Takes out the destinations that have got many SYNs since the last call, each with the kernel
-    /// time (`CLOCK_MONOTONIC`, nanoseconds) at which it was found. Those that are watched already
-    /// do not appear.
-    ///
-    /// # Errors
-    /// [`PlaneError`] if the kernel refuses to tell.
-    pub fn guard_suspects(&mut self) -> Result<Vec<(DestinationKey, u64)>, PlaneError> {
-        self.loaded.guard.suspects().map_err(failed("suspects"))
-    }
-
-    /// Watches or defends a destination, or changes how. Its slot is assigned here, whatever
-    /// `destination` says; the counters of one that is new start at 0. Returns the slot.
-    ///
-    /// # Errors
-    /// [`PlaneError`] if [`MAX_DESTINATIONS`] are watched already, or the kernel refuses the
-    /// update.
-    pub fn guard_put(
-        &mut self,
-        key: DestinationKey,
-        destination: Destination,
-    ) -> Result<u32, PlaneError> {
-        let guard = &self.loaded.guard;
-        let count = guard.destinations.len() + usize::from(guard.find(&key).is_none());
-        // Before it is there: the programs look for none as long as there is none.
-        self.expect_destinations(count)?;
-        self.loaded
-            .guard
-            .put(key, destination)
-            .map_err(failed("guarded destinations"))
-    }
-
-    /// Forgets a destination. Returns whether it was watched.
-    ///
-    /// # Errors
-    /// [`PlaneError`] if the kernel refuses the update.
-    pub fn guard_remove(&mut self, key: &DestinationKey) -> Result<bool, PlaneError> {
-        let removed = self
-            .loaded
-            .guard
-            .remove(key)
-            .map_err(failed("guarded destinations"))?;
-        self.expect_destinations(self.loaded.guard.destinations.len())?;
-        Ok(removed)
-    }
-
-    /// The destinations that are watched or defended, in no order.
-    #[must_use]
-    pub fn guard_destinations(&self) -> &[(DestinationKey, Destination)] {
-        self.loaded.guard.destinations()
-    }
-
-    /// What was counted of a destination on all CPUs since it was put in; `None` if it is not
-    /// watched.
-    ///
-    /// # Errors
-    /// [`PlaneError`] if the kernel refuses to tell.
-    pub fn guard_counters(
-        &mut self,
-        key: &DestinationKey,
-    ) -> Result<Option<DestinationCounters>, PlaneError> {
-        self.loaded
-            .guard
-            .counters(key)
-            .map_err(failed("counters of a guarded destination"))
-    }
-
-    /// Tells the programs that user space has just judged, at `now_ns` (`CLOCK_MONOTONIC`).
-    ///
-    /// # Errors
-    /// [`PlaneError`] if the kernel refuses the update.
-    pub fn guard_heartbeat(&self, now_ns: u64) -> Result<(), PlaneError> {
-        self.loaded
-            .guard
-            .maps
-            .heartbeat
-            .set(0, &now_ns)
-            .map_err(failed("heartbeat"))
-    }
-
-    /// The [`GuardMode`] that was asked for last; by the process before, where a data plane was
-    /// taken over and this process has not asked yet.
-    #[must_use]
-    pub const fn guard_mode(&self) -> u32 {
-        self.settings.guard
-    }
-
-    /// Tells the programs how many destinations there are. One that they look for in vain costs
-    /// them time, and nothing else.
-    fn expect_destinations(&mut self, count: usize) -> Result<(), PlaneError> {
-        let before = self.settings.destinations;
-        let count = count as u32;
-        if before != count {
-            self.settings.destinations = count;
-            if let Err(error) = self.settings_changed() {
-                // Not in force: the next change tries again.
-                self.settings.destinations = before;
-                return Err(failed("settings")(error));
-            }
-        }
-        Ok(())
-    }
 }
 
 fn random() -> io::Result<[u64; SEED_WORDS]> {

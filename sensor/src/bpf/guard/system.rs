@@ -35,7 +35,7 @@ impl TcpSettings {
         }
     }
 
-    pub(super) fn cookie_flags(self) -> u32 {
+    pub(in crate::bpf) fn cookie_flags(self) -> u32 {
         [
             (self.timestamps == 2, guard_flags::TIMESTAMPS),
             (self.sack != 0, guard_flags::SACK),
@@ -49,7 +49,7 @@ impl TcpSettings {
 
     /// As `tcp_select_initial_window` in `net/ipv4/tcp_output.c` chooses it when the cookie comes
     /// back, for a listener whose receive buffer is not fixed (`SO_RCVBUF`).
-    pub(super) fn window_scale(self) -> u32 {
+    pub(in crate::bpf) fn window_scale(self) -> u32 {
         self.receive_buffer
             .checked_ilog2()
             .unwrap_or(0)

@@ -80,7 +80,7 @@ pub(in crate::bpf) struct ListMaps {
     /// What the next process shall know; none without pinning.
     records: Option<ListRecords>,
     /// What the process before has left, until it is asked for.
-    pub(super) remains: Remains,
+    pub(in crate::bpf) remains: Remains,
 }
 
 impl ListMaps {
@@ -134,7 +134,7 @@ impl ListMaps {
     }
 
     /// Remembers `records` for the next process; returns for how many there is no room.
-    pub(super) fn remember(&mut self, records: &[(u32, Record)]) -> io::Result<usize> {
+    pub(in crate::bpf) fn remember(&mut self, records: &[(u32, Record)]) -> io::Result<usize> {
         let Some(map) = &mut self.records else {
             return Ok(0);
         };
@@ -148,7 +148,7 @@ impl ListMaps {
     /// # Errors
     /// The kernel's. What was to be is remembered beside what was, so that the next call
     /// completes or undoes the change.
-    pub(super) fn install(&mut self, new: Compiled) -> io::Result<()> {
+    pub(in crate::bpf) fn install(&mut self, new: Compiled) -> io::Result<()> {
         let old = std::mem::take(&mut self.installed);
         let result = self.change(&old, &new);
         self.installed = match &result {
@@ -194,7 +194,7 @@ impl ListMaps {
     }
 
     /// The next generation.
-    pub(super) fn next_generation(&mut self) -> u32 {
+    pub(in crate::bpf) fn next_generation(&mut self) -> u32 {
         self.generation = match self.generation.wrapping_add(1) {
             0 => 1,
             next => next,
@@ -203,7 +203,7 @@ impl ListMaps {
     }
 
     /// Zeroes the hits that `counters` have counted.
-    pub(super) fn zero(&self, counters: &[u32]) -> io::Result<()> {
+    pub(in crate::bpf) fn zero(&self, counters: &[u32]) -> io::Result<()> {
         counters.chunks(BATCH).try_for_each(|some| {
             let zeroes = vec![ListHits::default(); some.len()];
             self.hits.set_all(some, &zeroes)
@@ -211,7 +211,7 @@ impl ListMaps {
     }
 
     /// The hits of an entry.
-    pub(super) fn hits(&self, counter: u32) -> io::Result<ListHits> {
+    pub(in crate::bpf) fn hits(&self, counter: u32) -> io::Result<ListHits> {
         Ok(self.hits.get(&counter)?.unwrap_or_default())
     }
 }

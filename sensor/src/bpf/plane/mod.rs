@@ -1,5 +1,7 @@
 //! The loaded data plane.
 
+mod guard;
+mod lists;
 mod reading;
 mod settings;
 

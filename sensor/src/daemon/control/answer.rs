@@ -12,7 +12,7 @@ use crate::{
         engine::Engine,
         event::{Body, Event, Flow},
     },
-    daemon::{live::Guard, stats},
+    daemon::{live::guard::Guard, stats},
     metrics::{Device, Snapshot},
     source::live::Clock,
 };

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     core::event::EveTime,
-    daemon::live::Guard,
+    daemon::live::guard::Guard,
     guard::{Obstacle, Watched, address_of, method_name, named},
     source::live::{Clock, monotonic_ns},
 };

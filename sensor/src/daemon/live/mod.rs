@@ -7,7 +7,7 @@
 
 mod devices;
 mod generation;
-mod guard;
+pub(super) mod guard;
 mod lists;
 mod passive;
 
@@ -20,9 +20,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-pub(super) use self::guard::Guard;
-
-use self::{generation::Pending, lists::LiveLists};
+use self::{generation::Pending, guard::Guard, lists::LiveLists};
 use super::{Command, DaemonError, control, events::Outputs, stats, systemd};
 use crate::{
     bpf::{AttachOptions, DataPlane, PlaneError},

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use anyhow::{Context as _, Result};
 use etherparse::{PacketHeaders, TransportHeader};
-use sensor::bpf::{DataPlane, SelfTestError};
+use sensor::bpf::{SelfTest, SelfTestError};
 use sensor_ebpf::abi::{Direction, DropReason, GuardMode, GuardSettings, Method, entry_flags};
 
 use super::bed::{Guarded, SETTINGS, XDP_DROP, XDP_PASS, XDP_TX, ack, inside, linux_options, syn};
@@ -155,13 +155,13 @@ fn a_handshake_that_is_watched_is_counted_once() -> Result<()> {
 fn the_self_test_shows_that_cookies_work() -> Result<()> {
     for cookies in ["1", "2"] {
         inside(&[("ipv4/tcp_syncookies", cookies)], || {
-            let shown = DataPlane::guard_self_test().context("self-test")?;
+            let shown = SelfTest::run().context("self-test")?;
             assert!(shown.ipv4.is_ok() && shown.ipv6.is_ok(), "{shown:?}");
             Ok(())
         })?;
     }
     inside(&[("ipv4/tcp_syncookies", "0")], || {
-        let refused = DataPlane::guard_self_test();
+        let refused = SelfTest::run();
         assert!(matches!(refused, Err(SelfTestError::Disabled)));
         Ok(())
     })
@@ -174,7 +174,7 @@ fn the_self_test_tells_of_a_family_that_it_cannot_try() -> Result<()> {
         ("ipv6/conf/lo/disable_ipv6", "1"),
     ];
     inside(&without, || {
-        let shown = DataPlane::guard_self_test().context("self-test")?;
+        let shown = SelfTest::run().context("self-test")?;
         assert!(shown.ipv4.is_ok(), "{shown:?}");
         let why = shown.ipv6.expect_err("nobody can listen on ::1");
         assert!(why.to_string().contains("::1"), "{why}");

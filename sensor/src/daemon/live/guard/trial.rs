@@ -3,7 +3,7 @@
 use std::thread::{self, JoinHandle};
 
 use crate::{
-    bpf::{DataPlane, SelfTest, SelfTestError},
+    bpf::{SelfTest, SelfTestError},
     guard::{Obstacle, Obstacles},
 };
 
@@ -106,7 +106,7 @@ impl Trial {
             return;
         }
         let thread = thread::Builder::new().name("sensor-selftest".to_owned());
-        match thread.spawn(DataPlane::guard_self_test) {
+        match thread.spawn(SelfTest::run) {
             Ok(running) => self.running = Some(running),
             Err(error) => self.fail(&format!("the self-test could not begin: {error}")),
         }
