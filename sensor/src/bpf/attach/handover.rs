@@ -104,6 +104,7 @@ impl<'a> Handover<'a> {
         }
     }
 
+    /// Its pin goes first: from here on no start can take the handover for one that was cut off.
     fn let_go(self) -> Result<(), PinError> {
         self.pins.unpin_link(self.kind, self.ifindex)
     }

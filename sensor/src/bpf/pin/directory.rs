@@ -157,7 +157,7 @@ impl Directory {
             .map_err(|source| PinError::system(&path, "the link could not be pinned", source))
     }
 
-    /// Takes the program off the device, and removes the pin.
+    /// Removes the pin, and takes the program off the device.
     pub(in super::super) fn unpin_link(
         &self,
         kind: LinkKind,
@@ -166,14 +166,16 @@ impl Directory {
         let path = self.link_path(kind, ifindex);
         let opened = pin::open(&path)
             .map_err(|source| PinError::system(&path, "the link could not be opened", source))?;
-        // Without its pin alone the link would end at some later time. One whose device is gone
-        // has nothing to be taken off.
+        let removed = fs::remove_file(&path);
+        // Without its pin alone the link would end at some later time; and the pin of one that was
+        // taken off would stay for as long as that takes, should this process be killed. One whose
+        // device is gone has nothing to be taken off.
         if let Some(Err(error)) = opened.map(|link| Link::from(link).detach())
             && error.raw_os_error() != Some(libc::ENOLINK)
         {
-            tracing::debug!(ifindex, %error, "The link was not taken off before its pin");
+            tracing::debug!(ifindex, %error, "The link was not taken off with its pin");
         }
-        match fs::remove_file(&path) {
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PinError::system(
                 &path,
                 "the link's pin could not be removed",
