@@ -2,60 +2,24 @@
 //! not linear: those are for tests with devices.
 
 use anyhow::Result;
-use sensor_ebpf::abi::{Direction, SampleClass, Settings, mode, program};
+use sensor_ebpf::abi::{Direction, SampleClass};
 
-use super::frames::{arp, tagged, udp};
-use super::offload::{Offload, segment};
-use super::programs::{LOOPBACK, Programs, Setup, loaded};
+use super::offload::{Offload, classifier, each_sort_is_one_term, name, segment};
+use super::programs::Programs;
 
 fn send(programs: &Programs, frame: &[u8], offload: Offload) -> Result<()> {
-    offload.run(programs, program::EGRESS, frame)
-}
-
-fn ready() -> Result<Option<Programs>> {
-    let mut programs = loaded(Setup::of(&[program::EGRESS]))?;
-    if let Some(programs) = &mut programs {
-        programs.set(Settings {
-            mode: mode::SAMPLE_FULL,
-            budget: [1000; 5],
-            ..Settings::default()
-        })?;
-    }
-    Ok(programs)
+    offload.run(programs, name(Direction::Egress), frame)
 }
 
 #[test]
 fn each_sort_of_packet_is_one_term_of_the_law() -> Result<()> {
-    let Some(programs) = ready()? else {
-        return Ok(());
-    };
-    let plain = Offload::default();
-    let tags = [(0x88a8, 5), (0x8100, 6)];
-    send(&programs, &udp((1000, 7), 100), plain)?;
-    send(&programs, &tagged(&udp((1000, 7), 100), &tags), plain)?;
-    send(&programs, &arp(), plain)?;
-    send(&programs, &udp((1000, 7), 0)[..40], plain)?;
-    let totals = programs.balanced(1, Direction::Egress)?;
-    assert_eq!((totals.runs, totals.non_ip), (4, 1));
-    assert_eq!(totals.unparsed, [1, 0, 0, 0, 0, 0]);
-    assert_eq!(totals.bytes, 142 + 150 + 42 + 40);
-    let flows = programs.flows(1)?;
-    assert_eq!(flows.len(), 2);
-    assert!(flows.iter().any(|(key, _)| key.vlan == [5, 6]));
-    let egress = Direction::Egress as u8;
-    assert!(
-        flows
-            .iter()
-            .all(|(key, _)| (key.direction, key.ifindex) == (egress, LOOPBACK))
-    );
-    assert_eq!(programs.totals(1, 1, Direction::Ingress)?.runs, 0);
-    Ok(())
+    each_sort_is_one_term(Direction::Egress, Direction::Ingress)
 }
 
 /// What leaves the machine are the segments, with their headers.
 #[test]
 fn a_gso_frame_counts_as_its_segments() -> Result<()> {
-    let Some(mut programs) = ready()? else {
+    let Some(mut programs) = classifier(Direction::Egress)? else {
         return Ok(());
     };
     // The last of four segments has but 500 bytes.
