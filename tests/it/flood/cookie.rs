@@ -42,6 +42,17 @@ fn clients_of_every_service_are_served_through_floods_from_anywhere() {
     }
 }
 
+/// Clients are served under a flood, some of them by a cookie.
+#[track_caller]
+fn serve_by_cookies(scene: &Scene) {
+    let guarded = scene.guard(Method::Cookie);
+    let flood = scene.flood(Sources::Everywhere);
+    let before = scene.cookies_accepted();
+    scene.serve(scene.crowd(50), CLIENTS);
+    assert!(scene.cookies_accepted() > before);
+    settle(flood, guarded);
+}
+
 #[test]
 fn a_tag_comes_back() {
     if !root_or_skip() {
@@ -51,12 +62,7 @@ fn a_tag_comes_back() {
     let mut scene = Scene::new(Service::Http);
     for address in [scene.lab.server.ipv4(vlan), scene.lab.server.ipv6(vlan)] {
         scene.aim(address, vlan);
-        let guarded = scene.guard(Method::Cookie);
-        let flood = scene.flood(Sources::Everywhere);
-        let before = scene.cookies_accepted();
-        scene.serve(scene.crowd(50), CLIENTS);
-        assert!(scene.cookies_accepted() > before);
-        settle(flood, guarded);
+        serve_by_cookies(&scene);
     }
 }
 
@@ -72,12 +78,7 @@ fn large_segments_are_cut_to_what_a_cookie_carries() {
     let mut scene = Scene::with(options, Service::Http);
     for address in [scene.lab.server.ipv4(0), scene.lab.server.ipv6(0)] {
         scene.aim(address, 0);
-        let guarded = scene.guard(Method::Cookie);
-        let flood = scene.flood(Sources::Everywhere);
-        let before = scene.cookies_accepted();
-        scene.serve(scene.crowd(50), CLIENTS);
-        assert!(scene.cookies_accepted() > before);
-        settle(flood, guarded);
+        serve_by_cookies(&scene);
     }
 }
 

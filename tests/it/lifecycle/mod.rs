@@ -71,6 +71,15 @@ impl Bed {
         Ok((plane, taken))
     }
 
+    /// Starts that end before they attach anything, and when they try.
+    fn fail(&self, flow_table_capacity: u32) -> Result<()> {
+        drop(self.plane_of(flow_table_capacity)?);
+        let mut plane = self.plane_of(flow_table_capacity)?;
+        let refused = plane.attach("nope0", AttachOptions::default());
+        anyhow::ensure!(refused.is_err(), "attached to nothing");
+        Ok(())
+    }
+
     /// What the kernel says runs on the device.
     fn program(&self) -> Result<Option<u32>> {
         let output = self

@@ -9,7 +9,7 @@ use sensor_ebpf::abi::map;
 use super::Bed;
 
 /// Where `META` has the version of the layouts, and the last recorded generation.
-pub(super) const ABI: usize = 8;
+const ABI: usize = 8;
 pub(super) const RECORDED: usize = 16;
 
 /// Length of `META`'s value.
@@ -48,6 +48,14 @@ impl Bed {
         let mut value = meta.get(&0, 0)?;
         value[at..at + 8].copy_from_slice(&word.to_ne_bytes());
         Ok(meta.set(0, value, 0)?)
+    }
+
+    /// Makes the state one that another version has left; where it was before.
+    pub(super) fn of_another_version(&self) -> Result<PathBuf> {
+        self.set_word(ABI, self.word(ABI)? + 1)?;
+        let state = self.state()?;
+        fs::rename(&state, state.with_file_name("state-0123456789abcdef"))?;
+        Ok(state)
     }
 
     /// Flips the epoch, and returns the number of the generation before.

@@ -10,7 +10,7 @@ use sensor::{
 };
 use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, Method, Settings, map, mode};
 
-use super::{Bed, DEVICE, close, load, state::ABI};
+use super::{Bed, DEVICE, close, load};
 
 #[test]
 fn other_sizes_are_read_to_the_end_and_replaced() -> Result<()> {
@@ -72,10 +72,7 @@ fn untold_packets_are_reported_once_over_starts_that_fail() -> Result<()> {
         assert_eq!(close(&mut plane), 20);
         plane.generation_recorded(7)?;
         drop(plane);
-        drop(bed.plane_of(8192)?);
-        let mut failing = bed.plane_of(8192)?;
-        assert!(failing.attach("nope0", AttachOptions::default()).is_err());
-        drop(failing);
+        bed.fail(8192)?;
         for untold in [7, 0] {
             let mut plane = bed.plane_of(8192)?;
             plane.attach(DEVICE, AttachOptions::default())?;
@@ -97,10 +94,7 @@ fn records_of_another_version_are_lost_by_number() -> Result<()> {
         bed.flip()?;
         old.packets(1, 200)?;
         let before = bed.program()?;
-        // As another version would have left it.
-        bed.set_word(ABI, bed.word(ABI)? + 1)?;
-        let state = bed.state()?;
-        fs::rename(&state, state.with_file_name("state-0123456789abcdef"))?;
+        let state = bed.of_another_version()?;
 
         let (mut plane, taken) = bed.start()?;
         let taken = taken.expect("taken over");
@@ -130,11 +124,7 @@ fn what_is_defended_stays_so_over_a_replacement() -> Result<()> {
         plane.guard_put(key(80), method(Method::Cookie))?;
         plane.guard_put(key(443), method(Method::Retransmission))?;
         drop(plane);
-        // Starts that end before they attach anything, and when they try.
-        drop(bed.plane_of(8192)?);
-        let mut failing = bed.plane_of(8192)?;
-        assert!(failing.attach("nope0", AttachOptions::default()).is_err());
-        drop(failing);
+        bed.fail(8192)?;
         let plane = bed.plane_of(8192)?;
         assert_eq!(plane.guard_mode(), GuardMode::Mitigate as u32);
         let mut held: Vec<_> = plane
@@ -229,9 +219,7 @@ fn samples_of_another_version_are_counted() -> Result<()> {
         plane.apply(&full())?;
         load(&plane)?.packets(1, 30)?;
         drop(plane);
-        bed.set_word(ABI, bed.word(ABI)? + 1)?;
-        let state = bed.state()?;
-        fs::rename(&state, state.with_file_name("state-0123456789abcdef"))?;
+        bed.of_another_version()?;
         let (mut plane, _) = bed.start()?;
         assert_eq!(samples(&mut plane), (30, 30));
         Ok(())
@@ -263,9 +251,7 @@ fn a_start_that_fails_over_an_unfinished_state_leaves_what_runs() -> Result<()> 
         let before = bed.program()?;
         assert!(before.is_some());
         fs::remove_file(bed.state()?.join("META"))?;
-        let mut plane = bed.plane()?;
-        assert!(plane.attach("nope0", AttachOptions::default()).is_err());
-        drop(plane);
+        bed.fail(4096)?;
         assert_eq!(bed.program()?, before);
         // Nor is it in the way of one that succeeds.
         let (plane, _) = bed.start()?;
