@@ -34,7 +34,10 @@ pub(super) fn take(index: u32, per_second: u32, now_ns: u64) -> bool {
 
 /// Whether this CPU knows that a budget is spent: [`take`] would refuse.
 #[inline(always)]
-pub(super) fn is_spent(index: u32, now_ns: u64) -> bool {
+pub(super) fn is_spent(index: u32, per_second: u32, now_ns: u64) -> bool {
+    if per_second == 0 {
+        return false;
+    }
     match BUDGET_SHARES.get_ptr_mut(index) {
         // SAFETY: this CPU's value.
         Some(share) => unsafe { (*share).is_spent(budget::window(now_ns)) },

@@ -98,13 +98,14 @@ fn retransmission(case: &mut Case<'_>) -> Verdict {
 #[inline(always)]
 fn rate(case: &mut Case<'_>) -> Verdict {
     let budget = budget::of_syns(case.destination.slot);
-    if budget::is_spent(budget, case.now_ns) {
+    let per_second = case.destination.syn_per_second;
+    if budget::is_spent(budget, per_second, case.now_ns) {
         return Verdict::Drop(DropReason::DestinationRate);
     }
     if !source_may_send(case) {
         return Verdict::Drop(DropReason::SourceRate);
     }
-    if budget::take(budget, case.destination.syn_per_second, case.now_ns) {
+    if budget::take(budget, per_second, case.now_ns) {
         Verdict::Pass
     } else {
         Verdict::Drop(DropReason::DestinationRate)

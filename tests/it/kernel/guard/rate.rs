@@ -62,6 +62,26 @@ fn a_destination_gets_no_more_than_its_budget() -> Result<()> {
     })
 }
 
+/// From one SYN to the next, though the budget of the window is spent.
+#[test]
+fn a_budget_ends_when_it_is_taken_away() -> Result<()> {
+    inside(&[], || {
+        let mut guarded = Guarded::new(TO, Method::Rate)?;
+        for (syn_per_second, number) in [(1, 5_000), (0, 100)] {
+            guarded.put(Destination {
+                method: Method::Rate as u32,
+                syn_per_second,
+                ..Destination::default()
+            })?;
+            let before = guarded.counters()?.destination_limited;
+            guarded.programs.receive_often(&syn(TO, 1, &[]), number)?;
+            let limited = guarded.counters()?.destination_limited - before;
+            assert_eq!(limited > 0, syn_per_second > 0, "{limited}");
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn without_limits_all_pass() -> Result<()> {
     inside(&[], || {
