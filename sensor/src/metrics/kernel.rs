@@ -155,7 +155,8 @@ pub(super) const METRICS: &[Metric] = &[
         name: "sensor_list_unremembered_entries",
         kind: Kind::Gauge,
         help: "Entries of commands and of the configuration that would not outlive the sensor, \
-               since there is no room for them beside the pinned data plane.",
+               since there is no room for them beside the pinned data plane, or since the kernel \
+               refuses to keep the latest change.",
         labels: &[],
         read: Some(|snapshot, out| out.add(&[], snapshot.lists.unremembered)),
     },

@@ -135,14 +135,14 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "sensor_config_last_reload_successful",
         kind: Kind::Gauge,
-        help: "0 if the last reload was refused and the configuration before it is in force.",
+        help: "0 if the last reload was refused, or a part of it: what was refused is as it was before.",
         labels: &[],
         read: Some(|snapshot, out| out.add(&[], u64::from(!snapshot.reload.failed))),
     },
     Metric {
         name: "sensor_config_last_reload_success_timestamp_seconds",
         kind: Kind::Gauge,
-        help: "When the configuration in force was loaded, Unix time.",
+        help: "When a configuration was last loaded of which nothing was refused, Unix time.",
         labels: &[],
         read: Some(|snapshot, out| out.add(&[], snapshot.reload.loaded.0 / 1_000_000_000)),
     },

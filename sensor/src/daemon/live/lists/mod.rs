@@ -96,10 +96,19 @@ impl LiveLists {
 
     /// Leaves what commands have entered to the process that comes after this one.
     fn remember(&mut self, kernel: &mut impl Kernel) {
-        match kernel.remember(&self.model.records()) {
+        let records = self.model.records();
+        match kernel.remember(&records) {
             Ok(unremembered) => {
-                self.set_unremembered(unremembered);
-                self.is_forgetful = false;
+                if std::mem::take(&mut self.is_forgetful) {
+                    tracing::info!("The lists would outlive the sensor again");
+                }
+                if unremembered > self.unremembered {
+                    tracing::warn!(
+                        entries = unremembered,
+                        "So many entries would not outlive the sensor: list them in a feed"
+                    );
+                }
+                self.unremembered = unremembered;
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_forgetful, true) {
@@ -107,6 +116,8 @@ impl LiveLists {
                         "The lists would not outlive the sensor, trying again: {error}"
                     );
                 }
+                // Which of them are kept nobody knows.
+                self.unremembered = records.len();
             }
         }
     }
@@ -115,16 +126,6 @@ impl LiveLists {
         kernel.zero_hits(self.model.reused())?;
         self.model.zeroed();
         kernel.put(self.model.compile())
-    }
-
-    fn set_unremembered(&mut self, unremembered: usize) {
-        if unremembered > self.unremembered {
-            tracing::warn!(
-                entries = unremembered,
-                "So many entries would not outlive the sensor: list them in a feed"
-            );
-        }
-        self.unremembered = unremembered;
     }
 
     /// Takes off what has ended, of which the kernel has taken no heed since then.

@@ -94,11 +94,13 @@ fn what_could_not_be_remembered_is_remembered_later() {
     lists.model.add(blocked("192.0.2.1"), NOW).unwrap();
     lists.install(&mut kernel).expect("it is in force");
     assert_eq!(kernel.in_force, lists.model.compile());
+    assert_eq!(lists.counts().unremembered, 1);
     // Meanwhile what is in force is left alone.
     kernel.refuses = Some(Call::Put);
     lists.expire(&mut kernel);
     assert_eq!(kernel.records, lists.model.records());
     assert!(!lists.is_behind && !lists.is_forgetful);
+    assert_eq!(lists.counts().unremembered, 0);
 }
 
 #[test]
