@@ -136,7 +136,9 @@ pub(super) fn settle(loaded: &mut Loaded, attached: &[(SlotId, u32)]) -> Result<
     }
     // This process tells of them: nothing that could end it before stands between.
     for previous in &mut loaded.previous {
-        previous.told()?;
+        if let Err(error) = previous.told() {
+            tracing::warn!("The next start will tell of the same packets again: {error}");
+        }
     }
     pins.head().untold_packets = 0;
     Ok(lost)

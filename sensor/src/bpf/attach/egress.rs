@@ -94,11 +94,12 @@ pub(super) fn attach(
 }
 
 /// A new TCX link. A clsact filter of an earlier process, which may be pinned and counting, stays
-/// where there can be none; and where there can, each packet meets one of both, or in between none.
+/// where there can be none, or where it cannot be removed; else each packet meets one of both, or in
+/// between none.
 fn by_tcx(device: &Device, program: BorrowedFd<'_>) -> io::Result<Link> {
     let silent = Placeholder::Classifier.load()?;
     let link = Link::new(silent.as_fd(), device.index, Hook::TcxEgress)?;
-    remove_leftover(device);
+    remove_leftover(device)?;
     link.update(program)?;
     Ok(link)
 }
@@ -127,7 +128,12 @@ pub(in crate::bpf) fn sweep() {
         Ok(devices) => devices
             .iter()
             .filter(|device| device.xdp.is_none() && !has_classifier(device))
-            .for_each(remove_leftover),
+            .for_each(|device| {
+                if let Err(error) = remove_leftover(device) {
+                    let device = device.name.as_str();
+                    tracing::warn!(device, %error, "An old egress filter may be left");
+                }
+            }),
         Err(error) => tracing::warn!(%error, "Could not look for old egress filters"),
     }
 }
@@ -141,21 +147,18 @@ fn has_classifier(device: &Device) -> bool {
     })
 }
 
-/// A filter of a process that was killed would count every packet a second time, into maps that
-/// nobody reads.
-fn remove_leftover(device: &Device) {
-    let removed = tc::remove(device.index);
-    let device = device.name.as_str();
-    match removed {
-        Ok(false) => {}
+/// A filter of an earlier process would count every packet a second time: into maps that nobody
+/// reads, or that are gone on with.
+fn remove_leftover(device: &Device) -> io::Result<()> {
+    match tc::remove(device.index) {
+        Ok(false) => Ok(()),
         Ok(true) => {
-            tracing::info!(
-                device,
-                "Removed the egress filter of a process that was killed"
-            );
+            let device = device.name.as_str();
+            tracing::info!(device, "Removed the egress filter of an earlier process");
+            Ok(())
         }
-        // It has gone meanwhile, and its filters with it.
-        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
-        Err(error) => tracing::warn!(device, %error, "Could not look for an old egress filter"),
+        // It has gone meanwhile, or its device has, and its filters with it.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -207,9 +207,11 @@ impl Live {
         }
         live.tell_unenforced();
         live.snapshot.takeover = live.plane.settle()?;
-        let tell = &mut |turn: &_| left_defended.push(*turn);
-        live.guard.settle(&mut live.plane, &live.config, tell)?;
         live.tell_takeover();
+        let tell = &mut |turn: &_| left_defended.push(*turn);
+        if let Err(error) = live.guard.settle(&mut live.plane, &live.config, tell) {
+            tracing::error!("The SYN-flood guard goes on as before, and is told again: {error}");
+        }
         live.tell_turns(&left_defended);
         live.health.set_attached(true);
         live.publish();
