@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use sensor::core::{
     engine::{Engine, EngineConfig},
     frame::{Frame, LinkType, Origin},
+    limits::Limits,
     proto,
     time::Timestamp,
 };
@@ -24,6 +25,10 @@ const LINKS: [LinkType; 6] = [
 fuzz_target!(|data: &[u8]| {
     let mut engine = Engine::new(EngineConfig {
         registry: proto::standard(),
+        limits: Limits {
+            evidence_bytes: 4096,
+            ..Limits::default()
+        },
         ..EngineConfig::default()
     });
     let mut out = |event| check_event(&event);
@@ -45,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
                 Origin::Sample {
                     epoch: 1,
                     number: number as u64,
-                    segments: 1,
+                    segments: (tag >> 5).into(),
                     ifindex: 1,
                     direction: Direction::Ingress,
                     vlan: None,

@@ -61,6 +61,11 @@ fn what_is_within_a_tunnel_is_told_and_not_counted_twice() {
         (told(&scene.sensor.events(), "http").len() >= REQUESTS).then_some(())
     })
     .unwrap_or_else(|error| panic!("{error}: {:#?}", scene.sensor.events()));
+    // Neighbours are asked for now and then: nothing is sent any more once it has been counted.
+    for host in [client, server] {
+        let down = host.namespace.ip("link set tunnel down");
+        down.expect("the tunnel goes down");
+    }
     let counted = scene
         .sensor
         .sum("sensor_packets_total", &["protocol=\"udp\""])
