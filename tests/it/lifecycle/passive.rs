@@ -159,27 +159,33 @@ fn a_start_that_is_refused_changes_nothing_of_the_defence() -> Result<()> {
             ..SensorOptions::default()
         })
     };
-    let guard_mode = || -> Result<u32> {
-        let state = std::fs::read_dir(file_system.folder())?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .find(|path| !path.ends_with("links"))
-            .context("no maps")?;
-        let map = Map::Array(MapData::from_pin(state.join(map::SETTINGS))?);
-        let map: Array<_, [u64; size_of::<Settings>() / 8]> = map.try_into()?;
-        let words = map.get(&0, 0)?;
-        let settings = Settings::read_from_bytes(words.as_bytes());
-        Ok(settings.ok().context("another size")?.guard)
+    // Of each set of maps: a start that is refused may leave new ones beside those that it read.
+    let guard_modes = || -> Result<Vec<u32>> {
+        let mut modes = Vec::new();
+        for state in std::fs::read_dir(file_system.folder())? {
+            let state = state?.path();
+            if state.ends_with("links") {
+                continue;
+            }
+            let map = Map::Array(MapData::from_pin(state.join(map::SETTINGS))?);
+            let map: Array<_, [u64; size_of::<Settings>() / 8]> = map.try_into()?;
+            let words = map.get(&0, 0)?;
+            let settings = Settings::read_from_bytes(words.as_bytes());
+            modes.push(settings.ok().context("another size")?.guard);
+        }
+        Ok(modes)
     };
+    let mitigating = GuardMode::Mitigate as u32;
     let defending = options("xdp.toml", "[guard]\nmode = \"mitigate\"\n")?;
     Sensor::start(&lab.server, &defending)?.stop()?;
-    assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
+    assert_eq!(guard_modes()?, [mitigating]);
     let mut passive = options("passive.toml", "mode = \"passive\"\n")?;
-    let is_refused = |host: &Host, passive: &SensorOptions, why: &str| -> Result<()> {
-        let ended = Sensor::spawn(host, passive)?.end()?;
+    let is_refused = |host: &Host, options: &SensorOptions, why: &str| -> Result<()> {
+        let ended = Sensor::spawn(host, options)?.end()?;
         assert_eq!(ended.status.code(), Some(1), "{}", ended.messages);
         assert!(ended.messages.contains(why), "{}", ended.messages);
-        assert_eq!(guard_mode()?, GuardMode::Mitigate as u32);
+        let modes = guard_modes()?;
+        assert!(modes.iter().all(|mode| *mode == mitigating), "{modes:?}");
         Ok(())
     };
     // Known before anything is changed.
@@ -198,5 +204,12 @@ fn a_start_that_is_refused_changes_nothing_of_the_defence() -> Result<()> {
         ..lab.server.clone()
     };
     passive.args.extend(["-i".to_owned(), "s0".to_owned()]);
-    is_refused(&colliding, &passive, "x0")
+    is_refused(&colliding, &passive, "x0")?;
+    // One device has new programs, which count into new maps, before the other is refused.
+    let text = "[guard]\nmode = \"monitor\"\n[flows]\ncapacity = 16384\n";
+    let mut larger = options("larger.toml", text)?;
+    larger.args.extend(["-i".to_owned(), "x0".to_owned()]);
+    is_refused(&lab.server, &larger, "x0")?;
+    assert_eq!(guard_modes()?.len(), 2);
+    Ok(())
 }

@@ -3,24 +3,28 @@
 
 mod complaints;
 mod kernel;
+mod log;
 #[cfg(test)]
 mod tests;
 mod trial;
 
 use std::time::{Duration, Instant};
 
-use sensor_ebpf::abi::{Destination, DestinationKey, GuardMode, MAX_DESTINATIONS, Method};
+use sensor_ebpf::abi::{
+    Destination, DestinationKey, GuardMode, GuardSettings, MAX_DESTINATIONS, Method,
+};
 
 use self::{
     complaints::{Complaints, Subject},
     kernel::Kernel,
+    log::telling,
     trial::{Inherited, Trial},
 };
 use super::Live;
 use crate::{
     bpf::{DataPlane, PlaneError, TcpSettings},
     config::Config,
-    guard::{self, Judge, Mode, Obstacle, Obstacles, Policy, Step, Turn, method_name, steps},
+    guard::{self, Judge, Mode, Obstacle, Obstacles, Policy, Step, Turn, steps},
     metrics,
     source::live::monotonic_ns,
 };
@@ -46,7 +50,8 @@ impl Guard {
     /// process has left under defence.
     ///
     /// Where that one mitigates on devices at this moment and this one shall not, the guard waits for
-    /// [`Guard::settle`]: a start that fails ends no defence.
+    /// [`Guard::settle`]: a start that fails ends no defence. Maps that replace others go on as those
+    /// did until then.
     pub(super) fn start(
         plane: &mut DataPlane,
         config: &Config,
@@ -55,9 +60,11 @@ impl Guard {
         let was_mitigating = plane.guard_mode() == GuardMode::Mitigate as u32;
         let mut guard = Self::resume(plane, config, was_mitigating, tell);
         guard.is_due = true;
-        let defends = was_mitigating && plane.is_resumed();
-        if !defends || config.guard.mode == Mode::Mitigate {
+        if !was_mitigating || config.guard.mode == Mode::Mitigate {
             guard.settle(plane, config, tell)?;
+        } else if !plane.is_resumed() {
+            plane.guard_heartbeat(monotonic_ns())?;
+            plane.guard_configure(&guard.configured(config).0, GuardMode::Mitigate)?;
         }
         Ok(guard)
     }
@@ -146,18 +153,14 @@ impl Guard {
     ) -> Result<(), PlaneError> {
         let now = monotonic_ns();
         let beaten = kernel.heartbeat(now);
-        let settings = |obstacles| {
-            let policy = Policy::new(&config.guard, &config.detect.syn_flood, obstacles);
-            (config.guard.settings(policy.suspect_per_window()), policy)
-        };
         let mode = config.guard.mode;
         if mode != Mode::Mitigate {
             // If it goes on acting, so does the judgement that it acts by.
-            kernel.configure(&settings(self.obstacles).0, mode.into())?;
+            kernel.configure(&self.configured(config).0, mode.into())?;
         }
         self.mode = mode;
         self.look_for_obstacles(config);
-        let (settings, policy) = settings(self.obstacles);
+        let (settings, policy) = self.configured(config);
         self.judge
             .configure(policy, now, &mut telling(self.mode, tell));
         self.reconcile(kernel);
@@ -165,6 +168,12 @@ impl Guard {
             kernel.configure(&settings, mode.into())?;
         }
         beaten
+    }
+
+    /// What a configuration means to the kernel, and to the judge.
+    fn configured(&self, config: &Config) -> (GuardSettings, Policy) {
+        let policy = Policy::new(&config.guard, &config.detect.syn_flood, self.obstacles);
+        (config.guard.settings(policy.suspect_per_window()), policy)
     }
 
     /// Looks at the suspects and counters, and judges, if it is time to. Whatever the kernel
@@ -328,34 +337,6 @@ impl Guard {
                 );
             }
         }
-    }
-}
-
-/// Writes turns to the log, too.
-fn telling(mode: Mode, tell: &mut dyn FnMut(&Turn)) -> impl FnMut(Turn) {
-    move |turn| {
-        log(mode, &turn);
-        tell(&turn);
-    }
-}
-
-fn log(mode: Mode, turn: &Turn) {
-    let destination =
-        std::net::SocketAddr::new(guard::address_of(&turn.key), turn.key.port).to_string();
-    let (mode, method) = (mode.as_str(), method_name(turn.method));
-    let (state, syns) = (turn.to.as_str(), turn.rates.syn);
-    if turn.to == guard::State::Normal {
-        tracing::info!(destination, "SYN flood over");
-    } else {
-        tracing::warn!(
-            destination,
-            mode,
-            state,
-            method,
-            syns_per_second = syns,
-            completed_percent = turn.rates.completed_percent,
-            "SYN flood"
-        );
     }
 }
 
