@@ -7,7 +7,8 @@ use super::frame::Frame;
 /// A ring of frames with the flows that they belong to, bounded in bytes.
 ///
 /// Frames are kept as they are, without a copy. Live, samples share buffers with their neighbours,
-/// which are in the ring as well: little more than what is bounded is held.
+/// which are in the ring as well: little more than what is bounded is held. A frame is there once,
+/// but for fragments within a tunnel: once for what is around them, and as a copy for their datagram.
 #[derive(Debug)]
 pub(crate) struct Evidence {
     ring: VecDeque<Kept>,
@@ -81,10 +82,11 @@ impl Evidence {
 
     /// The flow's frames that are still there, the oldest first.
     pub(crate) fn of(&self, flow: u64) -> impl Iterator<Item = &Frame> {
-        self.ring
-            .iter()
-            .filter(move |kept| kept.flows.contains(&flow))
-            .map(|kept| &kept.frame)
+        let kept = self.ring.iter().filter(|kept| kept.flows.contains(&flow));
+        let mut frames: Vec<&Frame> = kept.map(|kept| &kept.frame).collect();
+        // Those of fragments come in with the last of their datagram.
+        frames.sort_by_key(|frame| frame.time);
+        frames.into_iter()
     }
 }
 

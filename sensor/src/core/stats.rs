@@ -109,7 +109,7 @@ pub struct DefragStats {
     pub timeouts: u64,
     /// Fragments that lie, wholly or in part, where an earlier one does.
     pub overlaps: u64,
-    /// Fragments of IPv6 dropped with their datagram, of which some overlapped.
+    /// Fragments of IPv6 dropped with their datagram, of which some overlapped or contradicted others.
     pub abandoned: u64,
     /// Fragments refused: beyond 65,535 bytes, of a wrong length, or cut.
     pub malformed: u64,

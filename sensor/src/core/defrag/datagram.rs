@@ -22,10 +22,12 @@ pub(super) enum Refused {
     /// The datagram would be longer than one may be.
     TooLarge,
     TooMany,
-    /// It lies where another does, in IPv6: what was there of the datagram is gone.
+    /// All of it lies where others do, in IPv6: the bytes that came first stand.
+    Covered,
+    /// A part of it lies where another does, in IPv6: the datagram is to be dropped.
     Overlap,
-    /// Others of its datagram overlapped.
-    Abandoned,
+    /// It says otherwise than another where the datagram ends, in IPv6: the same.
+    Contradiction,
     /// Its header's checksum is wrong, and that is not to be suffered.
     Checksum,
 }
@@ -36,8 +38,8 @@ impl Refused {
         match (self, is_v6) {
             (Self::TooLarge, false) => Some("decoder.ipv4.frag_pkt_too_large"),
             (Self::TooLarge, true) => Some("decoder.ipv6.frag_pkt_too_large"),
-            (Self::Length, true) => Some("decoder.ipv6.frag_invalid_length"),
-            (Self::Overlap, _) => Some("decoder.ipv6.frag_overlap"),
+            (Self::Length | Self::Contradiction, true) => Some("decoder.ipv6.frag_invalid_length"),
+            (Self::Covered | Self::Overlap, _) => Some("decoder.ipv6.frag_overlap"),
             _ => None,
         }
     }
@@ -56,9 +58,6 @@ pub(super) struct Datagram {
     /// What the pieces came in, where that is kept.
     frames: Vec<Frame>,
     held_bytes: usize,
-    /// Fragments overlapped in IPv6: nothing of the datagram is kept, and what comes of it is
-    /// dropped.
-    is_abandoned: bool,
     /// That a rule is broken was told.
     pub(super) is_told: bool,
     /// Length of what was fragmented, once the last fragment was seen.
@@ -86,7 +85,6 @@ impl Datagram {
             first: None,
             pieces: Vec::new(),
             frames: Vec::new(),
-            is_abandoned: false,
             is_told: false,
             held_bytes: 0,
             total: None,
@@ -170,15 +168,11 @@ impl Datagram {
         if fragment.more && !bytes.len().is_multiple_of(8) {
             return Err(Refused::Length);
         }
-        if self.total.is_some_and(|total| end > total) {
+        if self.total.is_some_and(|total| end > total) && !self.is_v6() {
             return Err(Refused::Malformed);
         }
         if start == 0 && self.first.is_none() {
-            let header = if self.is_abandoned {
-                Bytes::new()
-            } else {
-                Bytes::copy_from_slice(&data[headers.ip..from])
-            };
+            let header = Bytes::copy_from_slice(&data[headers.ip..from]);
             self.held_bytes += header.len();
             self.first = Some(First {
                 header,
@@ -186,20 +180,24 @@ impl Datagram {
                 sample: of.sample,
             });
         }
-        if self.is_abandoned {
-            return Err(Refused::Abandoned);
-        }
-        if self.is_v6() && self.is_taken(start, end) {
-            // RFC 8200 section 4.5: an exact duplicate may be dropped alone.
-            if self.has(start, bytes) {
-                return Ok(true);
-            }
-            self.abandon();
-            return Err(Refused::Overlap);
+        if self.is_v6() && self.contradicts(end, fragment.more) {
+            return Err(Refused::Contradiction);
         }
         let before = (self.pieces.len(), self.total);
         if !fragment.more {
             self.total = self.total.or(Some(end));
+        }
+        if self.is_v6() && self.is_taken(start, end) {
+            // RFC 8200 section 4.5 lets a duplicate be dropped alone. Linux takes any fragment for one
+            // that lies within what is there (inet_frag_queue_insert): who dropped the datagram for
+            // it would miss what is received.
+            return if self.has(start, bytes) {
+                Ok(true)
+            } else if self.covers(start, end) {
+                Err(Refused::Covered)
+            } else {
+                Err(Refused::Overlap)
+            };
         }
         let overlap = self.place(start, bytes, limit)?;
         if (self.pieces.len(), self.total) != before {
@@ -228,16 +226,24 @@ impl Datagram {
         self.pieces.iter().any(is_same)
     }
 
-    /// Drops what is there, for good: the datagram is known until it times out, so that nothing is
-    /// made of what comes later (RFC 5722 section 4).
-    fn abandon(&mut self) {
-        self.is_abandoned = true;
-        self.pieces = Vec::new();
-        self.frames = Vec::new();
-        if let Some(first) = &mut self.first {
-            first.header = Bytes::new();
+    /// Whether pieces without a hole between them have all of this place.
+    fn covers(&self, start: usize, end: usize) -> bool {
+        let mut next = start;
+        for (at, piece) in &self.pieces {
+            if *at <= next {
+                next = next.max(at + piece.len());
+            }
         }
-        self.held_bytes = 0;
+        next >= end
+    }
+
+    /// Whether a fragment that ends here says otherwise than what is known of the datagram's end.
+    fn contradicts(&self, end: usize, more: bool) -> bool {
+        if let Some(total) = self.total {
+            return end > total || (!more && end != total);
+        }
+        let held = self.pieces.last().map_or(0, |(at, piece)| at + piece.len());
+        !more && end < held
     }
 
     fn place(&mut self, start: usize, bytes: &[u8], limit: usize) -> Result<bool, Refused> {
@@ -278,7 +284,6 @@ impl Datagram {
         };
         let mut next = 0;
         self.first.is_some()
-            && !self.is_abandoned
             && self.pieces.iter().all(|(at, piece)| {
                 let follows = *at == next;
                 next = at + piece.len();
@@ -302,7 +307,9 @@ impl Datagram {
         } else {
             // The fragment header, the last of what every fragment has, becomes that of an atomic
             // fragment (RFC 6946).
-            let length = u16::try_from(packet.len().checked_sub(V6_HEADER)?).ok()?;
+            // With that header the longest datagrams are longer than the length can tell: they reach to
+            // the end of what is there.
+            let length = u16::try_from(packet.len().checked_sub(V6_HEADER)?).unwrap_or(0);
             packet.get_mut(4..6)?.copy_from_slice(&length.to_be_bytes());
             let place = header.len().checked_sub(6)?;
             packet.get_mut(place..place + 2)?.fill(0);

@@ -1,6 +1,6 @@
 //! Reassembly of IP datagrams (RFC 791 section 3.2, RFC 8200 section 4.5), bounded in datagrams,
-//! bytes and time. Where fragments of IPv4 overlap, the bytes that came first stand; in IPv6 the whole
-//! datagram is dropped (RFC 5722).
+//! bytes and time. Where fragments overlap, the bytes that came first stand; but in IPv6 all that came of
+//! the datagram is dropped if only a part of a fragment does (RFC 5722).
 
 mod datagram;
 
@@ -185,23 +185,23 @@ impl Defrag {
         if let Some(wire_len) = fragment.wire_len {
             datagram.owe(time, wire_len);
         }
-        let before = (datagram.held_bytes(), datagram.fragments());
+        let before = datagram.held_bytes();
         let added = if fragment.strict_checksums && fragment.wrong_checksum.is_some() {
             Err(Refused::Checksum)
         } else {
             datagram.add(&fragment, limits.fragments)
         };
-        stats.held_bytes -= before.0 as u64;
+        stats.held_bytes -= before as u64;
         stats.held_bytes += datagram.held_bytes() as u64;
         match added {
             Ok(overlap) => stats.overlaps += u64::from(overlap),
             Err(Refused::Malformed | Refused::Length | Refused::TooLarge) => stats.malformed += 1,
             Err(Refused::TooMany) => stats.dropped += 1,
-            Err(Refused::Overlap) => {
-                stats.overlaps += 1;
-                stats.abandoned += 1 + before.1 as u64;
+            Err(Refused::Covered) => stats.overlaps += 1,
+            Err(refused @ (Refused::Overlap | Refused::Contradiction)) => {
+                stats.overlaps += u64::from(refused == Refused::Overlap);
+                stats.abandoned += 1 + datagram.fragments() as u64;
             }
-            Err(Refused::Abandoned) => stats.abandoned += 1,
             // Counted with the other checksums.
             Err(Refused::Checksum) => {}
         }
@@ -214,7 +214,11 @@ impl Defrag {
                 .filter(|_| !std::mem::replace(&mut datagram.is_told, true)),
             datagram: None,
         };
-        if datagram.is_complete() {
+        if matches!(added, Err(Refused::Overlap | Refused::Contradiction)) {
+            // What comes of it from here on begins anew (RFC 8200 section 4.5).
+            stats.held_bytes -= datagram.held_bytes() as u64;
+            orphans.extend(entry.remove().0.orphan());
+        } else if datagram.is_complete() {
             stats.held_bytes -= datagram.held_bytes() as u64;
             outcome.datagram = entry.remove().0.assemble();
             if outcome.datagram.is_some() {

@@ -285,6 +285,10 @@ impl Tracker {
             return;
         };
         let side = flow.side(swapped);
+        if key.ifindex != 0 && flow.live.crosses_again(side, key.direction) {
+            self.stats.kernel.crossed_samples += owed.packets;
+            return;
+        }
         // What the kernel counts is owed to nobody: live, these are samples.
         flow.counts_of(side, key.ifindex != 0)
             .add(owed.packets, owed.bytes);

@@ -147,6 +147,8 @@ fn tunnels_need_no_checksum_over_ipv6() {
         (6081, Checksum::Unknown),
         (2152, Checksum::Unknown),
         (4341, Checksum::Unknown),
+        (4754, Checksum::Unknown),
+        (4791, Checksum::Unknown),
         (53, Checksum::Wrong),
     ] {
         for place in [54, 56] {

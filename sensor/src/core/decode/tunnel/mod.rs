@@ -24,9 +24,9 @@ const ETHERIP: u8 = 97;
 const MPLS: u8 = 137;
 /// MPLS in UDP: RFC 7510.
 const MPLS_PORT: u16 = 6635;
-/// Tunnels that are not followed, which need no checksum of UDP over IPv6: AMT (RFC 7450), LISP
-/// (RFC 9300), GUE (draft-ietf-intarea-gue).
-const OTHER_PORTS: [u16; 3] = [2268, 4341, 6080];
+/// What is not followed and needs no checksum of UDP over IPv6: AMT (RFC 7450), LISP (RFC 9300), GRE
+/// (RFC 8086), GUE (draft-ietf-intarea-gue); and RoCE, which has a checksum of its own.
+const OTHER_PORTS: [u16; 5] = [2268, 4341, 4754, 6080, 4791];
 
 /// A tunnel's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

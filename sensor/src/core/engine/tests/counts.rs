@@ -150,3 +150,22 @@ fn merged_samples_within_a_tunnel_count_as_what_they_were_on_the_wire() {
         assert_eq!((flow.pkts_toserver, flow.bytes_toserver), (3, expected));
     }
 }
+
+#[test]
+fn fragments_that_cross_a_device_twice_count_once_also_behind_labels() {
+    let mut run = Run::with(Echo::default());
+    let pieces = in_pieces(&udp(true, b"!a datagram of some length"), 16);
+    for egress in [true, false] {
+        for piece in &pieces {
+            run.frame(&sampled(0, 1, 0, egress, labelled(piece)));
+        }
+    }
+    run.finish();
+    let [(_, flow, _)] = run.flows()[..] else {
+        panic!("one flow")
+    };
+    assert_eq!(flow.pkts_toserver, pieces.len() as u64);
+    let stats = run.engine.stats().kernel;
+    // The datagram that is made of them is one, too.
+    assert_eq!(stats.crossed_samples, pieces.len() as u64 + 1);
+}

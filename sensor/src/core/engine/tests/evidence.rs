@@ -74,20 +74,21 @@ fn all_frames_of_a_datagram_are_there_for_what_is_in_it() {
     for tunnelled in [false, true] {
         for limit in [1 << 20, 0] {
             let mut run = run(limit);
-            for index in [2, 0, 1] {
-                let piece = &pieces[index];
-                run.captured(
-                    0,
-                    if tunnelled {
-                        vxlan(true, piece)
-                    } else {
-                        piece.clone()
-                    },
-                );
+            let whole = udp(true, b"!another");
+            for (ms, frame) in [&pieces[2], &whole, &pieces[0], &pieces[1]]
+                .into_iter()
+                .enumerate()
+            {
+                let frame = if tunnelled {
+                    vxlan(true, frame)
+                } else {
+                    frame.clone()
+                };
+                run.captured(ms as u64, frame);
             }
-            assert_eq!(run.shown().len(), 1);
+            assert_eq!(run.shown().len(), 2);
             let flow = run.events[0].flow_id.unwrap();
-            let expected: &[u64] = if limit > 0 { &[1, 2, 3] } else { &[] };
+            let expected: &[u64] = if limit > 0 { &[1, 2, 3, 4] } else { &[] };
             assert_eq!(numbers(&run, flow), expected);
             assert_eq!(run.engine.stats().defrag.held_bytes, 0);
         }

@@ -50,42 +50,103 @@ fn counted(run: &Run) -> u64 {
     run.flows().iter().map(packets).sum()
 }
 
+/// Where fragments begin and end, and whether more follow.
+type Places<'a> = &'a [(usize, usize, bool)];
+
+fn at(whole: &[u8], (start, end, more): (usize, usize, bool)) -> Bytes {
+    let mut piece = whole.to_vec();
+    piece.resize(48, b'+');
+    fragment(start, more, &piece[start..end])
+}
+
+const OVERLAP: &str = "decoder.ipv6.frag_overlap";
+const LENGTH: &str = "decoder.ipv6.frag_invalid_length";
+
 #[test]
-fn of_ipv6_nothing_is_left_of_a_datagram_with_overlaps() {
+fn of_ipv6_all_is_dropped_that_came_of_a_datagram_whose_fragments_do_not_fit() {
     let whole = datagram();
-    let pieces = [
-        fragment(0, true, &whole[..16]),
-        fragment(16, true, &whole[16..32]),
-        fragment(32, false, &whole[32..]),
+    // Up to the fragment that does not fit.
+    let cases: [(Places<'_>, _); 7] = [
+        (&[(16, 32, true), (8, 24, true)], OVERLAP),
+        (&[(8, 24, true), (16, 32, true)], OVERLAP),
+        (&[(0, 16, true), (16, 32, true), (8, 40, false)], OVERLAP),
+        // Covered by both, but for a hole between.
+        (&[(0, 16, true), (24, 32, true), (8, 32, true)], OVERLAP),
+        (&[(32, 40, false), (24, 48, true)], LENGTH),
+        (&[(0, 16, true), (32, 48, true), (16, 24, false)], LENGTH),
+        (&[(32, 40, false), (16, 32, false)], LENGTH),
     ];
-    for overlap in [
-        fragment(8, true, &whole[8..24]),
-        fragment(24, true, &whole[24..32]),
-        // In the same place, with other bytes.
-        fragment(16, true, &[b'x'; 16]),
-        // All of another one, and more.
-        fragment(8, false, &whole[8..]),
-    ] {
-        for order in [[0, 1, 3, 2], [1, 3, 0, 2], [3, 1, 2, 0]] {
-            let mut run = Run::with(Echo::default());
-            for index in order {
-                let piece = pieces.get(index).unwrap_or(&overlap);
-                run.captured(0, piece.clone());
-            }
-            // Nor does another try within the time revive it.
-            for piece in &pieces {
-                run.captured(1, piece.clone());
-            }
-            assert!(run.shown().is_empty(), "{order:?}");
-            let expected = ("decoder.ipv6.frag_overlap", Some(FROM.into()));
-            assert_eq!(anomalies(&run), [expected], "{order:?}");
-            let stats = run.engine.stats().defrag;
-            assert_eq!((stats.held_bytes, stats.reassembled), (0, 0));
-            assert_eq!((stats.abandoned, stats.malformed), (7, 0), "{order:?}");
-            run.finish();
-            assert_eq!(counted(&run), 7, "{order:?}");
+    for (places, name) in cases {
+        let mut run = Run::with(Echo::default());
+        for place in places {
+            run.captured(0, at(&whole, *place));
         }
+        let sent = places.len() as u64;
+        assert_eq!(anomalies(&run), [(name, Some(FROM.into()))], "{places:?}");
+        let stats = run.engine.stats().defrag;
+        assert_eq!((stats.abandoned, stats.held_bytes), (sent, 0), "{places:?}");
+        // What is left of it makes none, and another try does, as at its receiver's.
+        for place in [(32, 40, false), (0, 16, true), (16, 32, true)] {
+            assert!(run.shown().is_empty(), "{places:?}");
+            run.captured(1, at(&whole, place));
+        }
+        assert_eq!(run.shown().len(), 1, "{places:?}");
+        run.finish();
+        assert_eq!(counted(&run), sent + 3, "{places:?}");
     }
+}
+
+#[test]
+fn of_ipv6_what_lies_within_what_is_there_hides_nothing() {
+    let whole = datagram();
+    let other = [b'x'; 24];
+    for (start, end) in [(8, 24), (24, 32), (16, 32), (8, 32)] {
+        let mut run = Run::with(Echo::default());
+        for place in [(0, 16, true), (16, 32, true)] {
+            run.captured(0, at(&whole, place));
+        }
+        run.captured(0, fragment(start, true, &other[..end - start]));
+        run.captured(0, at(&whole, (32, 40, false)));
+        assert_eq!(
+            run.shown(),
+            [format!(">{}", String::from_utf8_lossy(DATAGRAM))]
+        );
+        assert_eq!(anomalies(&run), [(OVERLAP, Some(FROM.into()))]);
+        let stats = run.engine.stats().defrag;
+        assert_eq!((stats.overlaps, stats.abandoned), (1, 0));
+    }
+}
+
+#[test]
+fn of_ipv6_a_duplicate_may_tell_that_it_is_the_last() {
+    let whole = datagram();
+    let mut run = Run::with(Echo::default());
+    for place in [(16, 40, true), (16, 40, false), (0, 16, true)] {
+        run.captured(0, at(&whole, place));
+    }
+    assert_eq!(run.shown().len(), 1);
+    assert_eq!(anomalies(&run), []);
+}
+
+#[test]
+fn the_longest_datagram_of_ipv6_is_put_together() {
+    let mut whole = Vec::new();
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv6(FROM, TO, 64)
+        .udp(CLIENT_PORT, 53)
+        .write(&mut whole, &[b'!'; 65_535 - 8])
+        .unwrap();
+    let whole = &whole[14 + 40..];
+    let mut run = Run::with(Echo::default());
+    for (start, end) in [(0, 32_768), (32_768, 65_528), (65_528, 65_535)] {
+        run.captured(0, fragment(start, end < whole.len(), &whole[start..end]));
+    }
+    assert_eq!(run.shown(), [format!(">{}", "!".repeat(65_535 - 8))]);
+    let stats = run.engine.stats();
+    assert_eq!(
+        (stats.defrag.malformed, stats.decoder.checksums.wrong()),
+        (0, 0)
+    );
 }
 
 #[test]
