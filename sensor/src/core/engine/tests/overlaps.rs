@@ -141,7 +141,8 @@ fn the_longest_datagram_of_ipv6_is_put_together() {
     for (start, end) in [(0, 32_768), (32_768, 65_528), (65_528, 65_535)] {
         run.captured(0, fragment(start, end < whole.len(), &whole[start..end]));
     }
-    assert_eq!(run.shown(), [format!(">{}", "!".repeat(65_535 - 8))]);
+    let lengths: Vec<_> = run.shown().iter().map(String::len).collect();
+    assert_eq!(lengths, [1 + 65_535 - 8]);
     let stats = run.engine.stats();
     assert_eq!(
         (stats.defrag.malformed, stats.decoder.checksums.wrong()),
