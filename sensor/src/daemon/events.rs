@@ -63,6 +63,17 @@ impl Outputs {
         }
     }
 
+    /// Packets of flows in events that at least one output has neither written nor dropped yet.
+    pub(super) fn unwritten_packets(&self) -> u64 {
+        let queues = self.0.iter().map(|(_, queue)| queue.unwritten_packets());
+        queues.max().unwrap_or(0)
+    }
+
+    /// Writes what is queued, and takes nothing any more.
+    pub(super) fn close(&mut self) {
+        self.0.clear();
+    }
+
     /// Whether the reader of an output has gone, as in `sensor run --json | head`.
     pub(super) fn reader_left(&self) -> bool {
         self.0.iter().any(|(_, queue)| queue.is_closed())

@@ -65,6 +65,8 @@ pub struct Queue {
     sender: Option<SyncSender<Event>>,
     writer: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    /// See [`Queue::unwritten_packets`].
+    unwritten: Arc<AtomicU64>,
     reopen: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
 }
@@ -77,12 +79,15 @@ impl Queue {
     pub fn start<S: Sink + 'static>(name: &str, sink: S, capacity: usize) -> io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(capacity.max(1));
         let counters = Arc::new(Counters::default());
+        let unwritten = Arc::new(AtomicU64::new(0));
         let reopen = Arc::new(AtomicBool::new(false));
         let closed = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             name: name.to_owned(),
             writer: EveWriter::new(sink),
             counters: Arc::clone(&counters),
+            unwritten: Arc::clone(&unwritten),
+            buffered: 0,
             reopen: Arc::clone(&reopen),
             closed: Arc::clone(&closed),
             reported: None,
@@ -94,6 +99,7 @@ impl Queue {
             sender: Some(sender),
             writer: Some(writer),
             counters,
+            unwritten,
             reopen,
             closed,
         })
@@ -102,13 +108,23 @@ impl Queue {
     /// Queues an event; never waits.
     pub fn push(&self, event: Event) {
         let Some(sender) = &self.sender else { return };
+        let packets = event.counted_packets();
+        self.unwritten.fetch_add(packets, Ordering::Relaxed);
         let reason = match sender.try_send(event) {
             Ok(()) => return,
             Err(TrySendError::Full(_)) => Dropped::QueueFull,
             // The writer ended, which only a panic in a sink brings about.
             Err(TrySendError::Disconnected(_)) => Dropped::WriteError,
         };
+        self.unwritten.fetch_sub(packets, Ordering::Relaxed);
         self.counters.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Packets that the kernel has counted, in events that are neither written nor dropped yet: if
+    /// the process is killed now, nobody tells of them.
+    #[must_use]
+    pub fn unwritten_packets(&self) -> u64 {
+        self.unwritten.load(Ordering::Acquire)
     }
 
     /// Has the destination opened anew before the next event or soon.
@@ -149,6 +165,9 @@ struct Worker<S> {
     name: String,
     writer: EveWriter<S>,
     counters: Arc<Counters>,
+    unwritten: Arc<AtomicU64>,
+    /// Packets of the events since the last flush.
+    buffered: u64,
     reopen: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
     /// When the failure that lasts was last reported.
@@ -177,12 +196,15 @@ impl<S: Sink> Worker<S> {
     }
 
     fn write(&mut self, event: &Event) {
+        self.buffered += event.counted_packets();
         let outcome = self.writer.write(event);
         self.note(outcome);
     }
 
     fn flush(&mut self) {
         let outcome = self.writer.flush();
+        let written = std::mem::take(&mut self.buffered);
+        self.unwritten.fetch_sub(written, Ordering::Release);
         self.note(outcome);
     }
 
@@ -289,9 +311,13 @@ pub(super) mod tests {
             counters.dropped(Dropped::QueueFull) >= 80,
             "the sink is shut"
         );
+        let taken = 100 - counters.dropped(Dropped::QueueFull);
+        assert_eq!(queue.unwritten_packets(), taken, "one in each event");
+        let unwritten = Arc::clone(&queue.unwritten);
         queue.reopen();
         drop(open);
         queue.close();
+        assert_eq!(unwritten.load(Ordering::Relaxed), 0);
         let total = counters.written() + counters.dropped(Dropped::QueueFull);
         assert_eq!(total, 100);
         assert_eq!(

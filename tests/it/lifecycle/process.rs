@@ -1,11 +1,18 @@
 //! The whole sensor, restarted and killed while packets arrive.
 
-use std::{net::SocketAddr, process::Output};
+use std::{
+    fs::{self, OpenOptions},
+    io::Read as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    process::{Command, Output},
+};
 
 use sensor_tests::{
     BpfFs, Ended, Generator, Lab, LabOptions, Sensor, SensorOptions, StreamSpec, root_or_skip,
     sensor_binary, until,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A lab whose server's mirror port is sampled by a pinned sensor: whatever a program lets pass
@@ -46,7 +53,7 @@ impl Scene {
              interval_seconds = 0\n",
             self.file_system.folder().display()
         );
-        std::fs::write(self.config.path().join("sensor.toml"), text).expect("a file");
+        fs::write(self.config.path().join("sensor.toml"), text).expect("a file");
     }
 
     fn start(&self) -> Sensor {
@@ -92,8 +99,11 @@ impl Scene {
 
 /// Packets of the generator's flows in all flow events.
 fn told(ended: &Ended) -> u64 {
-    let flows = ended
-        .events
+    told_in(&ended.events)
+}
+
+fn told_in(events: &[Value]) -> u64 {
+    let flows = events
         .iter()
         .filter(|event| event["event_type"] == "flow" && event["dest_port"] == 80);
     flows
@@ -241,6 +251,65 @@ fn what_the_kernel_holds_survives_a_kill_and_the_rest_is_reported() {
     assert_eq!(scene.detach(), 0);
 }
 
+/// All flows have ended and are told of, but the output is stuck.
+#[test]
+fn what_an_output_has_not_written_is_reported_after_a_kill() {
+    if !root_or_skip() {
+        return;
+    }
+    let mut scene = Scene::new();
+    scene.options.discard_events = true;
+    let pipe = scene.config.path().join("eve");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let mut reader = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&pipe)
+        .expect("a reader");
+    let file = scene.config.path().join("sensor.toml");
+    let config = fs::read_to_string(&file).expect("a file");
+    let quick = "[engine.timeout]\ntcp = { new = 1, established = 1, closed = 1 }\n";
+    let stuck = format!(
+        "{config}{quick}[output.eve]\nfile = \"{}\"\n",
+        pipe.display()
+    );
+    fs::write(&file, stuck).expect("a file");
+
+    let mut first = scene.start();
+    let packets = scene.packets();
+    waits_for(&packets, 5000);
+    let sent = packets.stop().expect("the generator ends").frames;
+    until("the end of all flows", || {
+        let all = sum(&first, "sensor_xdp_packets_total") >= sent;
+        (all && sum(&first, "sensor_engine_flows") == 0).then_some(())
+    })
+    .expect("they end");
+    let closed = sum(&first, "sensor_generations_total");
+    until("two more generations", || {
+        (sum(&first, "sensor_generations_total") >= closed + 2).then_some(())
+    })
+    .expect("generations");
+    first.signal(libc::SIGKILL);
+    first.end().expect("it is dead");
+    let mut text = Vec::new();
+    let read = reader.read_to_end(&mut text);
+    assert!(read.is_ok_and(|bytes| bytes > 0), "what the pipe holds");
+    let events: Vec<Value> = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+
+    fs::write(&file, config).expect("a file");
+    let second = scene.start();
+    let untold = sum(&second, "sensor_restart_untold_packets");
+    // Lines that were only begun, or came with them, are in both.
+    assert!(told_in(&events) + untold >= sent, "{untold} of {sent}");
+    assert!(told_in(&events) < sent, "the pipe has room for all");
+    second.stop().expect("it ends");
+    assert_eq!(scene.detach(), 0);
+}
+
 #[test]
 fn a_second_sensor_on_the_same_pins_is_refused() {
     if !root_or_skip() {
@@ -273,7 +342,7 @@ fn without_a_file_system_for_pins_the_remedy_is_named() {
     let file = place.path().join("sensor.toml");
     let folder = place.path().join("pins");
     let text = format!("[pin]\nenabled = true\npath = \"{}\"\n", folder.display());
-    std::fs::write(&file, text).expect("a file");
+    fs::write(&file, text).expect("a file");
     options.args[1] = file.display().to_string();
     let ended = Sensor::spawn(&scene.lab.server, &options)
         .expect("it starts")

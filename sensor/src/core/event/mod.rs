@@ -154,6 +154,17 @@ impl Event {
             .is_some_and(|extra| extra.counted.is_some())
     }
 
+    /// Packets that the kernel has counted and this event tells of.
+    #[must_use]
+    pub fn counted_packets(&self) -> u64 {
+        match &self.body {
+            Body::Flow { flow, .. } if !self.counts_samples() => {
+                flow.pkts_toserver + flow.pkts_toclient
+            }
+            _ => 0,
+        }
+    }
+
     /// Adds to the object `sensor`, keeping what it tells of a tunnel.
     pub fn add_extra(&mut self, mut extra: Box<Extra>) {
         if let Some(old) = self.extra.take() {

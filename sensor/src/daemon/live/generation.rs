@@ -36,7 +36,9 @@ impl Live {
     pub(super) fn recorded(&mut self) {
         let kernel = self.engine.stats().kernel;
         let told = self.taker.told_packets + kernel.crossed_again + kernel.refused_packets;
-        let untold = kernel.packets.saturating_sub(told);
+        // What an output has yet to write would be lost with this process.
+        let unwritten = self.taker.outputs.unwritten_packets();
+        let untold = (kernel.packets + unwritten).saturating_sub(told);
         if let Err(error) = self.plane.generation_recorded(untold) {
             self.snapshot.generation_errors += 1;
             tracing::error!("{error}");

@@ -27,12 +27,7 @@ use super::{Command, DaemonError, events::Outputs, stats, systemd};
 use crate::{
     bpf::{AttachOptions, DataPlane, PlaneError},
     config::{Config, Sampling},
-    core::{
-        detect::syn_flood::SynFlood,
-        engine::Engine,
-        event::{Body, Event},
-        time::Timestamp,
-    },
+    core::{detect::syn_flood::SynFlood, engine::Engine, event::Event, time::Timestamp},
     lists::FeedFile,
     metrics::{Batches, Dissected, Exporter, Health, Snapshot},
     source::live::{Clock, Options, Source, monotonic_ns},
@@ -74,7 +69,7 @@ pub(super) fn run(parts: Parts, started: oneshot::Sender<()>) -> Result<(), Daem
 /// Who takes events: the counters of what was dissected, and the outputs.
 struct Taker {
     dissected: Dissected,
-    /// Packets of the flows that were told.
+    /// Packets of the flows that were told, to outputs that may not have written them yet.
     told_packets: u64,
     outputs: Outputs,
 }
@@ -82,11 +77,7 @@ struct Taker {
 impl Taker {
     fn take(&mut self, event: Event) {
         self.dissected.count(&event);
-        if let Body::Flow { flow, .. } = &event.body
-            && !event.counts_samples()
-        {
-            self.told_packets += flow.pkts_toserver + flow.pkts_toclient;
-        }
+        self.told_packets += event.counted_packets();
         self.outputs.push(event);
     }
 }
@@ -343,7 +334,6 @@ impl Live {
         self.health.set_attached(false);
         self.flush();
         tracing::info!("Detached; {}", stats::line(&self.snapshot, 0));
-        // Dropping the outputs writes what is queued.
     }
 
     fn flush(&mut self) {
@@ -367,11 +357,12 @@ impl Live {
         self.deliver();
         let taker = &mut self.taker;
         self.engine.finish(&mut |event| taker.take(event));
-        // Every flow is told now.
-        self.recorded();
         self.publish();
         if self.config.stats.interval_seconds > 0 {
             self.tell_stats();
         }
+        self.taker.outputs.close();
+        // Every flow is told and written now.
+        self.recorded();
     }
 }
