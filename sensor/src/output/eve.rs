@@ -71,6 +71,11 @@ impl<S: Sink> EveWriter<S> {
         outcome
     }
 
+    /// Whether the sink has been handed every line.
+    pub const fn is_flushed(&self) -> bool {
+        self.waiting == 0
+    }
+
     /// Events that the sink took.
     pub const fn written(&self) -> u64 {
         self.written

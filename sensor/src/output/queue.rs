@@ -166,7 +166,7 @@ struct Worker<S> {
     writer: EveWriter<S>,
     counters: Arc<Counters>,
     unwritten: Arc<AtomicU64>,
-    /// Packets of the events since the last flush.
+    /// Packets of the events that the writer holds.
     buffered: u64,
     reopen: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
@@ -182,30 +182,43 @@ impl<S: Sink> Worker<S> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
-            if self.reopen.swap(false, Ordering::AcqRel) {
-                self.flush();
-                let outcome = self.writer.sink().reopen();
-                self.note(outcome);
-            }
+            self.reopen_if_asked();
             while let Ok(event) = events.try_recv() {
                 self.write(&event);
+                self.reopen_if_asked();
             }
             // Nothing waits: let readers of the file see what there is.
             self.flush();
         }
     }
 
+    fn reopen_if_asked(&mut self) {
+        if self.reopen.swap(false, Ordering::AcqRel) {
+            self.flush();
+            let outcome = self.writer.sink().reopen();
+            self.note(outcome);
+        }
+    }
+
     fn write(&mut self, event: &Event) {
         self.buffered += event.counted_packets();
         let outcome = self.writer.write(event);
+        self.count_written();
         self.note(outcome);
     }
 
     fn flush(&mut self) {
         let outcome = self.writer.flush();
-        let written = std::mem::take(&mut self.buffered);
-        self.unwritten.fetch_sub(written, Ordering::Release);
+        self.count_written();
         self.note(outcome);
+    }
+
+    /// Nobody has to tell of what the sink has, or has refused.
+    fn count_written(&mut self) {
+        if self.writer.is_flushed() {
+            let written = std::mem::take(&mut self.buffered);
+            self.unwritten.fetch_sub(written, Ordering::Release);
+        }
     }
 
     fn note(&mut self, outcome: io::Result<()>) {
@@ -379,5 +392,34 @@ pub(super) mod tests {
         }
         assert_eq!(reopened.load(Ordering::Relaxed), 1);
         drop(queue);
+    }
+
+    #[test]
+    fn what_the_sink_has_is_written_though_events_never_cease() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Slow {
+            gate: channel().1,
+            lines: Arc::clone(&lines),
+            broken: Arc::default(),
+            reopened: Arc::default(),
+        };
+        let unwritten = Arc::new(AtomicU64::new(0));
+        let mut worker = Worker {
+            name: "test".to_owned(),
+            writer: EveWriter::new(sink),
+            counters: Arc::default(),
+            unwritten: Arc::clone(&unwritten),
+            buffered: 0,
+            reopen: Arc::default(),
+            closed: Arc::default(),
+            reported: None,
+        };
+        for number in 0..2000 {
+            unwritten.fetch_add(1, Ordering::Relaxed);
+            worker.write(&event(number));
+        }
+        let told = lines.lock().unwrap().split(|byte| *byte == b'\n').count() - 1;
+        assert!(told > 0, "more than one block");
+        assert_eq!(unwritten.load(Ordering::Relaxed), 2000 - told as u64);
     }
 }

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use bytes::Bytes;
 use sensor_ebpf::abi::{FlowKey, key_flags};
 
@@ -55,6 +57,9 @@ pub(super) struct Datagram {
     first: Option<First>,
     /// Offset and bytes, in order and without overlaps.
     pieces: Vec<(usize, Bytes)>,
+    /// Where the pieces of IPv6 lie that Linux holds as one: only what came last of all, by its place,
+    /// grows by what follows it (inet_frag_queue_insert).
+    runs: Vec<Range<usize>>,
     /// What the pieces came in, where that is kept.
     frames: Vec<Frame>,
     held_bytes: usize,
@@ -84,6 +89,7 @@ impl Datagram {
             tunnel: tunnel.cloned().map(Box::new),
             first: None,
             pieces: Vec::new(),
+            runs: Vec::new(),
             frames: Vec::new(),
             is_told: false,
             held_bytes: 0,
@@ -149,6 +155,10 @@ impl Datagram {
         };
         let start = usize::from(fragment.offset);
         let from = fragmentable(packet, data);
+        if from == headers.end && headers.end <= data.len() && self.is_v6() {
+            // Linux drops the datagram for a fragment of nothing (ip6_frag_queue).
+            return Err(Refused::Contradiction);
+        }
         if headers.end > data.len() || from >= headers.end {
             return Err(Refused::Malformed);
         }
@@ -200,6 +210,9 @@ impl Datagram {
             };
         }
         let overlap = self.place(start, bytes, limit)?;
+        if self.is_v6() {
+            self.extend_runs(start..end);
+        }
         if (self.pieces.len(), self.total) != before {
             self.keep(of.frames);
         }
@@ -226,15 +239,17 @@ impl Datagram {
         self.pieces.iter().any(is_same)
     }
 
-    /// Whether pieces without a hole between them have all of this place.
+    /// Whether this place lies within one run.
     fn covers(&self, start: usize, end: usize) -> bool {
-        let mut next = start;
-        for (at, piece) in &self.pieces {
-            if *at <= next {
-                next = next.max(at + piece.len());
-            }
+        let has = |run: &Range<usize>| run.start <= start && end <= run.end;
+        self.runs.iter().any(has)
+    }
+
+    fn extend_runs(&mut self, piece: Range<usize>) {
+        match self.runs.iter_mut().max_by_key(|run| run.end) {
+            Some(last) if last.end == piece.start => last.end = piece.end,
+            _ => self.runs.push(piece),
         }
-        next >= end
     }
 
     /// Whether a fragment that ends here says otherwise than what is known of the datagram's end.

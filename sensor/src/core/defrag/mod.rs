@@ -237,32 +237,44 @@ impl Defrag {
         stats: &mut DefragStats,
         orphans: &mut Vec<Orphan>,
     ) {
-        while self
-            .queue
-            .front()
-            .is_some_and(|(began, ..)| *began < before)
+        while let Some((began, name, serial)) = self.queue.front().copied()
+            && began < before
         {
-            if self.give_up_oldest(stats, orphans) {
+            self.queue.pop_front();
+            if self.give_up(&name, serial, stats, orphans) {
                 stats.timeouts += 1;
             }
         }
     }
 
-    /// Gives up the datagram at the queue's front; false if it is gone already, or there is none.
+    /// Gives up the datagram that began first; false if there is none.
     fn give_up_oldest(&mut self, stats: &mut DefragStats, orphans: &mut Vec<Orphan>) -> bool {
         while let Some((_, name, serial)) = self.queue.pop_front() {
-            let hash = hash(&self.hasher, &name);
-            let Ok(entry) = self.datagrams.find_entry(hash, |datagram| {
-                datagram.is(&name) && datagram.serial() == serial
-            }) else {
-                continue;
-            };
-            let (datagram, _) = entry.remove();
-            stats.held_bytes -= datagram.held_bytes() as u64;
-            orphans.extend(datagram.orphan());
-            return true;
+            if self.give_up(&name, serial, stats, orphans) {
+                return true;
+            }
         }
         false
+    }
+
+    /// Gives up a datagram; false if it is gone already.
+    fn give_up(
+        &mut self,
+        name: &Name,
+        serial: u64,
+        stats: &mut DefragStats,
+        orphans: &mut Vec<Orphan>,
+    ) -> bool {
+        let hash = hash(&self.hasher, name);
+        let Ok(entry) = self.datagrams.find_entry(hash, |datagram| {
+            datagram.is(name) && datagram.serial() == serial
+        }) else {
+            return false;
+        };
+        let (datagram, _) = entry.remove();
+        stats.held_bytes -= datagram.held_bytes() as u64;
+        orphans.extend(datagram.orphan());
+        true
     }
 
     /// Forgets queue entries of datagrams that are gone, once they are the most.

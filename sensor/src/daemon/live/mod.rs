@@ -361,6 +361,8 @@ impl Live {
         if self.config.stats.interval_seconds > 0 {
             self.tell_stats();
         }
+        // Whoever is killed while an output takes its time shall have told as much as it has.
+        self.recorded();
         self.taker.outputs.close();
         // Every flow is told and written now.
         self.recorded();

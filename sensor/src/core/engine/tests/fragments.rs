@@ -149,3 +149,22 @@ fn live_a_datagram_has_the_number_of_its_first_fragment() {
         assert_eq!(run.shown(), shown);
     }
 }
+
+#[test]
+fn a_datagram_that_was_whole_takes_no_later_one_with_it_when_its_time_is_over() {
+    let pieces = fragments(b"!a datagram of some length", 24, false);
+    let mut other = Vec::new();
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv6(FROM, TO, 64)
+        .udp(CLIENT_PORT, 9)
+        .write(&mut other, b"another")
+        .unwrap();
+    let mut run = Run::with(Echo::default());
+    run.captured(0, pieces[0].clone());
+    run.captured(0, pieces[1].clone());
+    run.captured(59_000, pieces[0].clone());
+    run.captured(65_000, other.into());
+    run.captured(65_000, pieces[1].clone());
+    let stats = run.engine.stats().defrag;
+    assert_eq!((stats.reassembled, stats.timeouts), (2, 0));
+}

@@ -99,10 +99,12 @@ impl LiveLists {
         let records = self.model.records();
         match kernel.remember(&records) {
             Ok(unremembered) => {
+                let mut before = self.unremembered;
                 if std::mem::take(&mut self.is_forgetful) {
-                    tracing::info!("The lists would outlive the sensor again");
+                    tracing::info!("What the lists remember is kept again");
+                    before = 0;
                 }
-                if unremembered > self.unremembered {
+                if unremembered > before {
                     tracing::warn!(
                         entries = unremembered,
                         "So many entries would not outlive the sensor: list them in a feed"
