@@ -31,13 +31,26 @@ fn a_clsact_filter_stays_is_replaced_and_goes() -> Result<()> {
             egress: EgressOption::Clsact,
             ..AttachOptions::default()
         };
-        for _ in 0..2 {
+        let start = |options| -> Result<()> {
             let mut plane = bed.plane()?;
             let attachment = plane.attach(DEVICE, options)?;
-            assert_eq!(attachment.egress, Egress::Clsact);
+            let is_clsact = attachment.egress == Egress::Clsact;
+            assert_eq!(is_clsact, options.egress == EgressOption::Clsact);
             plane.settle()?;
-            drop(plane);
-            assert!(filters()? > 0);
+            Ok(())
+        };
+        let off = AttachOptions {
+            egress: EgressOption::Off,
+            ..AttachOptions::default()
+        };
+        for (options, remain) in [
+            (options, true),
+            (options, true),
+            (off, false),
+            (options, true),
+        ] {
+            start(options)?;
+            assert_eq!(filters()? > 0, remain, "{options:?}");
         }
         Pinned::remove(&bed.folder)?;
         assert_eq!(filters()?, 0);

@@ -43,21 +43,18 @@ pub(super) fn attach(
         Some(Ok(Some(link))) => return (Egress::Tcx, EgressHook::Tcx(link)),
         None | Some(Ok(None)) => {}
         Some(Err(error)) => {
+            // It may count on, and beside another one everything twice.
             let device = device.name.as_str();
             tracing::warn!(device, "The pinned egress program stays as it was: {error}");
+            return (Egress::None(error.to_string()), EgressHook::None);
         }
     }
     if options.tap {
-        return (
-            Egress::None("nothing is sent on a mirror port".into()),
-            EgressHook::None,
-        );
+        return nothing(device, "nothing is sent on a mirror port");
     }
     let program = programs.egress.as_fd();
     let tcx_refusal = match options.egress {
-        EgressOption::Off => {
-            return (Egress::None("switched off".into()), EgressHook::None);
-        }
+        EgressOption::Off => return nothing(device, "switched off"),
         EgressOption::Clsact => None,
         EgressOption::Auto => match by_tcx(device, program) {
             Ok(link) => {
@@ -91,6 +88,12 @@ pub(super) fn attach(
             (Egress::None(reason), EgressHook::None)
         }
     }
+}
+
+/// Sent packets are not to be counted: nor by what an earlier process has left.
+fn nothing(device: &Device, reason: &str) -> (Egress, EgressHook) {
+    sweep_device(device);
+    (Egress::None(reason.into()), EgressHook::None)
 }
 
 /// A new TCX link. A clsact filter of an earlier process, which may be pinned and counting, stays
@@ -128,13 +131,15 @@ pub(in crate::bpf) fn sweep() {
         Ok(devices) => devices
             .iter()
             .filter(|device| device.xdp.is_none() && !has_classifier(device))
-            .for_each(|device| {
-                if let Err(error) = remove_leftover(device) {
-                    let device = device.name.as_str();
-                    tracing::warn!(device, %error, "An old egress filter may be left");
-                }
-            }),
+            .for_each(sweep_device),
         Err(error) => tracing::warn!(%error, "Could not look for old egress filters"),
+    }
+}
+
+fn sweep_device(device: &Device) {
+    if let Err(error) = remove_leftover(device) {
+        let device = device.name.as_str();
+        tracing::warn!(device, %error, "An old egress filter may be left");
     }
 }
 
