@@ -151,8 +151,11 @@ pub(crate) fn remove(ifindex: u32) -> io::Result<bool> {
     };
     let request = Request::new(libc::RTM_DELTFILTER, CHANGE, &Head::our_filter(ifindex));
     socket.ask(request.text(TCA_KIND, "bpf"), |_| {})?;
-    if name == NAME_WITH_QDISC {
-        remove_qdisc_if_unused(&mut socket, ifindex)?;
+    if name == NAME_WITH_QDISC
+        && let Err(error) = remove_qdisc_if_unused(&mut socket, ifindex)
+    {
+        // The filter is gone, and an empty qdisc does nothing.
+        tracing::warn!(ifindex, %error, "An empty clsact qdisc may be left");
     }
     Ok(true)
 }
@@ -178,8 +181,15 @@ fn our_filters_name(socket: &mut Socket, ifindex: u32) -> io::Result<Option<Stri
     });
     match asked {
         Ok(()) => Ok(name),
-        // No clsact qdisc.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Ok(None),
+        // No clsact qdisc; or a kernel without classifiers, which TCX does not need.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EINVAL | libc::ENOENT | libc::EOPNOTSUPP)
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -25,8 +25,7 @@ impl DataPlane {
             .guard
             .configure(settings)
             .map_err(failed("guard settings"))?;
-        self.settings.guard = mode as u32;
-        self.settings_changed().map_err(failed("settings"))
+        self.change_settings(|settings| settings.guard = mode as u32)
     }
 
     /// Takes out the destinations that have got many SYNs since the last call, each with the kernel
@@ -113,16 +112,10 @@ impl DataPlane {
     /// Tells the programs how many destinations there are. One that they look for in vain costs
     /// them time, and nothing else.
     fn expect_destinations(&mut self, count: usize) -> Result<(), PlaneError> {
-        let before = self.settings.destinations;
         let count = count as u32;
-        if before != count {
-            self.settings.destinations = count;
-            if let Err(error) = self.settings_changed() {
-                // Not in force: the next change tries again.
-                self.settings.destinations = before;
-                return Err(failed("settings")(error));
-            }
+        if self.settings.destinations == count {
+            return Ok(());
         }
-        Ok(())
+        self.change_settings(|settings| settings.destinations = count)
     }
 }

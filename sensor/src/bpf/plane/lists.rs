@@ -72,11 +72,12 @@ impl DataPlane {
     /// # Errors
     /// [`PlaneError`] if the kernel refuses the update.
     pub fn set_pass_all(&mut self, pass: bool) -> Result<(), PlaneError> {
-        if pass {
-            self.settings.mode |= mode::PASS_ALL;
-        } else {
-            self.settings.mode &= !mode::PASS_ALL;
-        }
-        self.settings_changed().map_err(failed("settings"))
+        self.change_settings(|settings| {
+            if pass {
+                settings.mode |= mode::PASS_ALL;
+            } else {
+                settings.mode &= !mode::PASS_ALL;
+            }
+        })
     }
 }

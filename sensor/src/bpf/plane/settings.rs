@@ -18,14 +18,29 @@ impl DataPlane {
     /// [`PlaneError`] if the kernel refuses the update.
     pub fn apply(&mut self, settings: &Settings) -> Result<(), PlaneError> {
         let ours = mode::TAP | mode::PASS_ALL;
-        self.settings = Settings {
-            mode: settings.mode & !ours | self.settings.mode & ours,
-            lists_generation: self.settings.lists_generation,
-            guard: self.settings.guard,
-            destinations: self.settings.destinations,
-            ..*settings
-        };
-        self.settings_changed().map_err(failed("settings"))
+        self.change_settings(|in_force| {
+            *in_force = Settings {
+                mode: settings.mode & !ours | in_force.mode & ours,
+                lists_generation: in_force.lists_generation,
+                guard: in_force.guard,
+                destinations: in_force.destinations,
+                ..*settings
+            };
+        })
+    }
+
+    /// Changes the settings. What is refused comes into force with no later change either.
+    pub(super) fn change_settings(
+        &mut self,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<(), PlaneError> {
+        let before = self.settings;
+        change(&mut self.settings);
+        let changed = self.settings_changed();
+        if changed.is_err() {
+            self.settings = before;
+        }
+        changed.map_err(failed("settings"))
     }
 
     /// Puts `settings` into force.
